@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* GRE on the wire (RFC 2784, RFC 2890) and the devices that speak it. */
+#ifndef GRE_BPF_H
+#define GRE_BPF_H
+
+#include "compat.bpf.h"
+
+#define GRE_PROTOCOL 47
+#define IPV6_DESTINATION_OPTIONS 60
+
+#define GRE_CSUM 0x8000
+#define GRE_ROUTING 0x4000
+#define GRE_KEY 0x2000
+#define GRE_SEQ 0x1000
+#define GRE_VERSION 0x0007
+
+/* uapi/linux/if_arp.h */
+#define ARPHRD_ETHER 1
+#define ARPHRD_IPGRE 778
+#define ARPHRD_IP6GRE 823
+
+/*
+ * gretap and erspan look like Ethernet; only the link's kind tells them apart.
+ * Seven letters and the terminator are one register, and enough: no other kind begins so.
+ */
+static __always_inline bool is_gre_device(const struct net_device *dev)
+{
+	char kind[8] = {};
+
+	if (dev->type == ARPHRD_IPGRE || dev->type == ARPHRD_IP6GRE)
+		return true;
+	if (dev->type != ARPHRD_ETHER || !dev->rtnl_link_ops)
+		return false;
+	bpf_probe_read_kernel_str(kind, sizeof(kind), dev->rtnl_link_ops->kind);
+	return !__builtin_memcmp(kind, "gretap\0", 8) || !__builtin_memcmp(kind, "erspan\0", 8) ||
+	       !__builtin_memcmp(kind, "ip6gret", 8) || !__builtin_memcmp(kind, "ip6ersp", 8);
+}
+
+#endif

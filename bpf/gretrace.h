@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The contract with user space: every record and enum that crosses the border.
+ * src/gretrace/contract.py mirrors it; tests/contract holds the mirror against
+ * the BTF of the built objects.
+ *
+ * Addresses are 16 bytes in network order, an IPv4 address in the first four.
+ * All other numbers are in host byte order.
+ */
+#ifndef GRETRACE_H
+#define GRETRACE_H
+
+/* Outer IPv4 (20) or IPv6 (40), the longest GRE header (16), the inner IP header and its ports. */
+#define SAMPLE_SIZE 128
+/* KSYM_NAME_LEN is 512, but no function that frees a packet has a name this long. */
+#define PLACE_SIZE 64
+
+enum drop_mark {
+	/* The device is itself a GRE tunnel: the packet was decapsulated, or is on its way out. */
+	DROP_ON_TUNNEL = 1,
+	/* The network header stood past the GRE header already; the sample starts at the outer one. */
+	DROP_PULLED = 2,
+};
+
+/* What makes two drops the same drop. */
+struct drop_key {
+	__u64 location; /* return address in the function that freed the packet */
+	__u32 reason; /* enum skb_drop_reason of the running kernel, 0 where it has none */
+	__u32 netns; /* inode of the network namespace */
+	__u32 ifindex;
+	__u32 gre_key; /* valid when gre_flags has the K bit */
+	__u8 remote[16]; /* source of the IP header */
+	__u8 local[16]; /* its destination */
+	__u16 gre_flags; /* first 16 bits of the GRE header, 0 where there is none */
+	__u16 gre_protocol;
+	__u8 family; /* 4 or 6 */
+	__u8 protocol; /* what the IP header carries; 47 is GRE */
+	__u8 marks; /* enum drop_mark */
+	__u8 padding;
+};
+
+struct drop_stats {
+	__u64 count;
+	__u64 first_ns; /* CLOCK_MONOTONIC */
+	__u64 last_ns;
+	__u32 length; /* bytes of the packet from the first byte of the sample on */
+	__u32 sample_length;
+	__u8 sample[SAMPLE_SIZE]; /* of the first packet, from its IP header */
+	char place[PLACE_SIZE]; /* location as the kernel names it, "gre_rcv+0x12d/0x560 [ip_gre]" */
+};
+
+struct drop_totals {
+	__u64 overflow; /* drops that found the table full: counted, not kept apart */
+};
+
+enum filter_match {
+	MATCH_NETNS = 1,
+	MATCH_IFINDEX = 2,
+	MATCH_REMOTE = 4,
+	MATCH_LOCAL = 8,
+	MATCH_KEY = 16,
+	MATCH_NO_KEY = 32,
+};
+
+/* What the user asked to see; fields count only where `match` has their bit. */
+struct drop_filter {
+	__u32 match; /* enum filter_match */
+	__u32 netns;
+	__u32 ifindex;
+	__u32 gre_key;
+	__u8 remote[16];
+	__u8 local[16];
+};
+
+#endif

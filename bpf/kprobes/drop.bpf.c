@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Where and why a GRE packet died.
+ *
+ * Runs where the kernel frees a packet that it did not deliver, so traffic that
+ * is accepted never meets it. Equal drops are counted here, in one entry of a
+ * table; the bell only tells user space that the table has a new entry.
+ */
+#include "../compat.bpf.h"
+#include "../gre.bpf.h"
+#include "../gretrace.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* A section of its own, so that user space fills it without asking for an offset. */
+const volatile struct drop_filter filter SEC(".rodata.filter") = {};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct drop_key);
+	__type(value, struct drop_stats);
+} drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct drop_totals);
+} totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} bell SEC(".maps");
+
+/* The linear part of a packet from some header on. */
+struct view {
+	const unsigned char *start;
+	__u32 size;
+};
+
+static __always_inline bool view_from(const struct sk_buff *skb, __u16 offset, struct view *view)
+{
+	/* An unset header offset is all ones, which lies past every tail. */
+	if (offset >= skb->tail)
+		return false;
+	view->start = skb->head + offset;
+	view->size = skb->tail - offset;
+	return true;
+}
+
+/*
+ * Fills family, protocol, remote and local; returns where the payload begins,
+ * or 0 when this is no IP header. A later fragment has no payload of its own.
+ */
+static __always_inline __u32 parse_ip(const struct view *view, struct drop_key *key)
+{
+	__u8 header[40];
+
+	if (view->size < 20 || bpf_probe_read_kernel(header, 20, view->start))
+		return 0;
+	if (header[0] >> 4 == 4) {
+		__u32 size = (header[0] & 0xf) * 4;
+		bool later_fragment = (header[6] & 0x1f) || header[7];
+
+		if (size < 20)
+			return 0;
+		key->family = 4;
+		key->protocol = header[9];
+		__builtin_memcpy(key->remote, header + 12, 4);
+		__builtin_memcpy(key->local, header + 16, 4);
+		return later_fragment ? view->size : size;
+	}
+	if (header[0] >> 4 == 6) {
+		if (view->size < 40 || bpf_probe_read_kernel(header, 40, view->start))
+			return 0;
+		key->family = 6;
+		key->protocol = header[6];
+		__builtin_memcpy(key->remote, header + 8, 16);
+		__builtin_memcpy(key->local, header + 24, 16);
+		/* ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to. */
+		if (key->protocol == IPV6_DESTINATION_OPTIONS) {
+			if (view->size < 48 ||
+			    bpf_probe_read_kernel(header, 8, view->start + 40))
+				return 0;
+			key->protocol = header[0];
+			return 40 + 8 + header[1] * 8;
+		}
+		return 40;
+	}
+	return 0;
+}
+
+static __always_inline void parse_gre(const struct view *view, __u32 offset, struct drop_key *key)
+{
+	__be16 base[2];
+	__be32 gre_key;
+
+	if (offset + sizeof(base) > view->size ||
+	    bpf_probe_read_kernel(base, sizeof(base), view->start + offset))
+		return;
+	key->gre_flags = bpf_ntohs(base[0]);
+	key->gre_protocol = bpf_ntohs(base[1]);
+	if (!(key->gre_flags & GRE_KEY))
+		return;
+	offset += sizeof(base) + (key->gre_flags & (GRE_CSUM | GRE_ROUTING) ? 4 : 0);
+	if (offset + sizeof(gre_key) <= view->size &&
+	    !bpf_probe_read_kernel(&gre_key, sizeof(gre_key), view->start + offset))
+		key->gre_key = bpf_ntohl(gre_key);
+}
+
+/*
+ * ip_tunnel_rcv() moves the network header to the inner packet before it checks
+ * the ECN bits, while the device is still the underlay's. The transport header
+ * stays at GRE, so the outer header is the one that ends there. Returns the
+ * size of that header, or 0.
+ */
+static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view *view,
+					 struct drop_key *key)
+{
+	if (skb->transport_header >= skb->network_header)
+		return 0;
+	for (__u32 size = 20; size <= 60; size += 4) {
+		if (skb->transport_header < size ||
+		    !view_from(skb, skb->transport_header - size, view))
+			return 0;
+		*key = (struct drop_key){};
+		if (parse_ip(view, key) == size && key->protocol == GRE_PROTOCOL)
+			return size;
+	}
+	return 0;
+}
+
+static __always_inline bool same_address(const __u8 a[16], const volatile __u8 b[16])
+{
+	for (int i = 0; i < 16; i++)
+		if (a[i] != b[i])
+			return false;
+	return true;
+}
+
+static __always_inline bool is_wanted(const struct drop_key *key)
+{
+	__u32 match = filter.match;
+
+	if ((match & MATCH_NETNS) && key->netns != filter.netns)
+		return false;
+	if ((match & MATCH_IFINDEX) && key->ifindex != filter.ifindex)
+		return false;
+	/* On a tunnel the outer header is gone: user space, which knows the tunnel, decides. */
+	if (key->marks & DROP_ON_TUNNEL)
+		return true;
+	if ((match & MATCH_REMOTE) && !same_address(key->remote, filter.remote))
+		return false;
+	if ((match & MATCH_LOCAL) && !same_address(key->local, filter.local))
+		return false;
+	if ((match & MATCH_KEY) &&
+	    (!(key->gre_flags & GRE_KEY) || key->gre_key != filter.gre_key))
+		return false;
+	return !((match & MATCH_NO_KEY) && (key->gre_flags & GRE_KEY));
+}
+
+static __always_inline void count_overflow(void)
+{
+	__u32 first = 0;
+	struct drop_totals *all = bpf_map_lookup_elem(&totals, &first);
+
+	if (all)
+		__sync_fetch_and_add(&all->overflow, 1);
+}
+
+static __always_inline void count_again(struct drop_stats *stats, __u64 now)
+{
+	__sync_fetch_and_add(&stats->count, 1);
+	stats->last_ns = now;
+}
+
+static __always_inline void count_first(const struct sk_buff *skb, const struct view *view,
+					const struct drop_key *key, __u64 now)
+{
+	struct drop_stats fresh = {
+		.count = 1,
+		.first_ns = now,
+		.last_ns = now,
+		.length = view->size + skb->data_len,
+		.sample_length = view->size < SAMPLE_SIZE ? view->size : SAMPLE_SIZE,
+	};
+	struct drop_stats *stats;
+	__u32 ring = 1;
+
+	bpf_probe_read_kernel(fresh.sample, fresh.sample_length, view->start);
+	name_place(fresh.place, sizeof(fresh.place), key->location);
+	if (!bpf_map_update_elem(&drops, key, &fresh, BPF_NOEXIST)) {
+		bpf_ringbuf_output(&bell, &ring, sizeof(ring), 0);
+		return;
+	}
+	/* Another processor entered the same drop first, or the table is full. */
+	stats = bpf_map_lookup_elem(&drops, key);
+	if (stats)
+		count_again(stats, now);
+	else
+		count_overflow();
+}
+
+SEC("tp_btf/kfree_skb")
+int count_drop(unsigned long long *ctx)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)ctx[0];
+	const struct net_device *dev = skb->dev;
+	struct drop_key key = {};
+	struct drop_stats *stats;
+	struct view view = {};
+	__u32 payload = 0;
+	__u64 now;
+
+	if (view_from(skb, skb->network_header, &view))
+		payload = parse_ip(&view, &key);
+	if (dev && is_gre_device(dev)) {
+		key.marks = DROP_ON_TUNNEL;
+	} else if (!payload || key.protocol != GRE_PROTOCOL) {
+		payload = find_pulled(skb, &view, &key);
+		if (!payload)
+			return 0;
+		key.marks = DROP_PULLED;
+	}
+	if (payload && key.protocol == GRE_PROTOCOL)
+		parse_gre(&view, payload, &key);
+
+	if (dev) {
+		key.ifindex = dev->ifindex;
+		key.netns = dev->nd_net.net->ns.inum;
+	}
+	if (!is_wanted(&key))
+		return 0;
+	key.location = ctx[1];
+	key.reason = drop_reason(ctx);
+
+	now = bpf_ktime_get_ns();
+	stats = bpf_map_lookup_elem(&drops, &key);
+	if (stats)
+		count_again(stats, now);
+	else
+		count_first(skb, &view, &key, now);
+	return 0;
+}

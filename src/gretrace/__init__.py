@@ -1,0 +1,3 @@
+"""gretrace: why is this GRE tunnel broken?"""
+
+__version__ = "0.1.0"

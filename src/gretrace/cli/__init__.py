@@ -1,0 +1,51 @@
+"""The command `gretrace`: one module for each command, and the way from errors to exit codes."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gretrace import __version__
+from gretrace.cli.explain_drop import explain_drop
+from gretrace.errors import ExitCode, GretraceError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gretrace")
+def gretrace() -> None:
+    """Say why a GRE tunnel is broken, on the kernel that is running."""
+
+
+gretrace.add_command(explain_drop)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; every failure is one line on stderr and a code of ExitCode."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    try:
+        result = gretrace.main(arguments, prog_name="gretrace", standalone_mode=False)
+    except GretraceError as error:
+        return _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "gretrace"
+        return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", ExitCode.USAGE)
+    except click.ClickException as error:
+        return _fail(error.format_message(), ExitCode.FAILED)
+    except BrokenPipeError:
+        # The reader (head, a closed terminal) has had enough; Python would complain at exit.
+        sys.stdout = None
+        return ExitCode.FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; nothing is left attached", ExitCode.FAILED)
+    except OSError as error:
+        return _fail(f"{error}; this should not happen, please report it", ExitCode.FAILED)
+    return result if isinstance(result, int) else ExitCode.HEALTHY
+
+
+def _fail(message: str, code: ExitCode) -> int:
+    click.echo(f"gretrace: {message}", err=True)
+    return code

@@ -1,0 +1,145 @@
+"""The options that commands share, spelled as the field spells them."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import click
+
+from gretrace.engine import said
+from gretrace.errors import UsageError
+from gretrace.keys import parse_key
+from gretrace.model import Address
+from gretrace.render.record import JsonOutput
+from gretrace.render.text import TextOutput
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _key(text: str) -> int | str:
+    """Read a GRE key in any spelling of iproute2, or "none" for packets without a key."""
+    if text == "none":
+        return text
+    try:
+        return parse_key(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _address(text: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Join option decorators into one, shown by --help in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+output_options = options(
+    click.option(
+        *("-o", "--output"),
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="json is one object a line.",
+    ),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        show_default=True,
+        help="auto is on a terminal without NO_COLOR.",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Say on stderr what the kernel said too."),
+)
+
+namespace_options = options(
+    click.option("--netns", metavar="NAME|PID", help="Watch this namespace, not the caller's."),
+    click.option("--all-netns", is_flag=True, help="Watch every network namespace."),
+)
+
+filter_options = options(
+    click.option(
+        "--remote", type=_address, metavar="ADDRESS", help="Only packets from this address."
+    ),
+    click.option("--local", type=_address, metavar="ADDRESS", help="Only packets to this address."),
+    click.option(
+        "--key", type=_key, metavar="KEY", help="Only packets with this key; none: with no key."
+    ),
+    click.option("--iif", metavar="DEV", help="Only packets on this device."),
+)
+
+live_options = options(
+    click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop."),
+    click.option(
+        *("-c", "--count"), type=click.IntRange(min=1), metavar="N", help="Stop after N packets."
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "core"]),
+        default="auto",
+        show_default=True,
+        help="core needs the kernel's BTF.",
+    ),
+    click.option(
+        "--ready-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="PATH",
+        help="Touch this file once attached.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Where data and remarks go: data to stdout, everything else to stderr."""
+
+    verbose: bool
+
+    def note(self, text: str) -> None:
+        """Say something about the run itself."""
+        click.echo(f"gretrace: {text}", err=True)
+
+    def detail(self) -> None:
+        """Repeat what libbpf and the kernel said, if the user wants to know."""
+        if self.verbose:
+            for line in said():
+                click.echo(line, err=True)
+
+
+def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutput | TextOutput:
+    """Make the output that -o and --color ask for."""
+    stream = stream or sys.stdout
+    if kind == "json":
+        return JsonOutput(stream)
+    terminal = stream.isatty()
+    use_color = color == "always" or (
+        color == "auto" and terminal and not os.environ.get("NO_COLOR")
+    )
+    return TextOutput(stream, color=use_color, terminal=terminal)
+
+
+def announce_ready(voice: Voice, ready_file: Path | None) -> None:
+    """Tell people and scripts that nothing will be missed from here on."""
+    voice.note("ready")
+    if ready_file:
+        try:
+            ready_file.touch()
+        except OSError as error:
+            raise UsageError(
+                f"cannot touch the ready file {ready_file} ({error.strerror})",
+                "give a path that can be written",
+            ) from None

@@ -1,0 +1,84 @@
+"""The records of bpf/gretrace.h as user space reads them.
+
+tests/contract holds every offset, size and value against the BTF of the built objects.
+Numbers are in host byte order; addresses are 16 bytes in network order, an IPv4
+address in the first four.
+"""
+
+import ctypes
+from enum import IntFlag
+from typing import ClassVar
+
+SAMPLE_SIZE = 128
+PLACE_SIZE = 64
+
+
+class DropMark(IntFlag):
+    """enum drop_mark."""
+
+    ON_TUNNEL = 1
+    PULLED = 2
+
+
+class FilterMatch(IntFlag):
+    """enum filter_match."""
+
+    NETNS = 1
+    IFINDEX = 2
+    REMOTE = 4
+    LOCAL = 8
+    KEY = 16
+    NO_KEY = 32
+
+
+class DropKey(ctypes.Structure):
+    """struct drop_key."""
+
+    _fields_: ClassVar = [
+        ("location", ctypes.c_uint64),
+        ("reason", ctypes.c_uint32),
+        ("netns", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("gre_key", ctypes.c_uint32),
+        ("remote", ctypes.c_uint8 * 16),
+        ("local", ctypes.c_uint8 * 16),
+        ("gre_flags", ctypes.c_uint16),
+        ("gre_protocol", ctypes.c_uint16),
+        ("family", ctypes.c_uint8),
+        ("protocol", ctypes.c_uint8),
+        ("marks", ctypes.c_uint8),
+        ("padding", ctypes.c_uint8),
+    ]
+
+
+class DropStats(ctypes.Structure):
+    """struct drop_stats."""
+
+    _fields_: ClassVar = [
+        ("count", ctypes.c_uint64),
+        ("first_ns", ctypes.c_uint64),
+        ("last_ns", ctypes.c_uint64),
+        ("length", ctypes.c_uint32),
+        ("sample_length", ctypes.c_uint32),
+        ("sample", ctypes.c_uint8 * SAMPLE_SIZE),
+        ("place", ctypes.c_uint8 * PLACE_SIZE),
+    ]
+
+
+class DropTotals(ctypes.Structure):
+    """struct drop_totals."""
+
+    _fields_: ClassVar = [("overflow", ctypes.c_uint64)]
+
+
+class DropFilter(ctypes.Structure):
+    """struct drop_filter."""
+
+    _fields_: ClassVar = [
+        ("match", ctypes.c_uint32),
+        ("netns", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("gre_key", ctypes.c_uint32),
+        ("remote", ctypes.c_uint8 * 16),
+        ("local", ctypes.c_uint8 * 16),
+    ]

@@ -1,0 +1,229 @@
+"""From the kernel's count of drops to reports of why: the use case behind `explain-drop`."""
+
+import sys
+import time
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Protocol, TypeAlias
+
+from gretrace.decode import decode_drop
+from gretrace.engine import DropTable, Lost
+from gretrace.live import Readable, Watch
+from gretrace.model import (
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_TEB,
+    Drop,
+    GreHeader,
+    Report,
+    Traffic,
+    Tunnel,
+    Tuple,
+    Verdict,
+)
+from gretrace.tunnels import TunnelTable, TunnelTables
+from gretrace.verdicts import Case, explain
+from gretrace.verdicts.quiet import is_quiet
+from gretrace.wanted import Wanted
+
+# Counters are read for the tunnels that a verdict may speak of, not for thousands.
+TRAFFIC_READ_FOR = 8
+
+# How often a count that grows is told, in seconds.
+TICK = 1.0
+# New kinds of drop come in bursts; this long a burst is gathered before it is read.
+BURST = 0.02
+
+Identity: TypeAlias = tuple[object, ...]
+
+
+class Output(Protocol):
+    """Where reports go."""
+
+    def show(self, identity: Identity, report: Report) -> None:
+        """Show a report that is new, or whose count has grown."""
+
+    def finish(self, reports: Iterable[Report]) -> None:
+        """Show the end."""
+
+
+class Explainer:
+    """Turns what the kernel counted since the last look into reports."""
+
+    def __init__(
+        self,
+        drops: DropTable,
+        tables: TunnelTables,
+        wanted: Wanted,
+        load_reasons: Callable[[], Mapping[int, str]],
+    ) -> None:
+        self._drops = drops
+        self._tables = tables
+        self._wanted = wanted
+        self._load_reasons = load_reasons
+        self._counted: dict[bytes, int] = {}
+        self.reports: dict[Identity, Report] = {}
+
+    @cached_property
+    def _reasons(self) -> Mapping[int, str]:
+        # Only the first drop needs them, and reading the kernel's BTF would delay the start.
+        return self._load_reasons()
+
+    def observe(self) -> list[Identity]:
+        """Judge all drops since the last call; return which reports are new or have grown."""
+        self._drops.drain()
+        changed: dict[Identity, None] = {}
+        clock_offset = time.time_ns() - time.monotonic_ns()
+        for key, stats in self._drops.entries():
+            count = int.from_bytes(stats[:8], sys.byteorder)
+            fresh = count - self._counted.get(key, 0)
+            if fresh == 0:
+                continue
+            self._counted[key] = count
+            drop = decode_drop(key, stats, self._reasons, clock_offset)
+            identity = self._tally(drop, fresh)
+            if identity:
+                changed[identity] = None
+        for table in self._tables.opened():
+            table.settle()
+        return list(changed)
+
+    def bells(self) -> list[Readable]:
+        """Return what to wait for: new kinds of drop, and changes of links."""
+        return [self._drops, *self._tables.opened()]
+
+    def refresh(self, rung: Container[int]) -> None:
+        """Read the tunnels anew wherever a link has changed."""
+        for table in self._tables.opened():
+            if table.fileno() in rung:
+                table.refresh()
+
+    def lost(self) -> Lost:
+        """Return what could not be explained because it was lost."""
+        return self._drops.lost()
+
+    @property
+    def total(self) -> int:
+        """How many packets were dropped so far, explained or not."""
+        return sum(report.count for report in self.reports.values()) + self.lost().overflow
+
+    def _tally(self, drop: Drop, fresh: int) -> Identity | None:
+        if is_quiet(drop):
+            return None
+        table = self._tables.of(drop.netns)
+        seen = _tuple_of(drop, table.tunnels if table else [])
+        if drop.on_tunnel and not self._wanted.admits(seen):
+            return None
+        iif = table.link_name(drop.ifindex) if table else None
+        verdict = self._judge(drop, table, iif)
+        identity = (verdict.cause, drop.place, drop.reason, drop.netns, iif, seen)
+        known = self.reports.get(identity)
+        self.reports[identity] = Report(
+            verdict=verdict,
+            drop=drop,
+            iif=iif,
+            tuple=seen,
+            count=fresh + (known.count if known else 0),
+            first_ns=min(drop.first_ns, known.first_ns) if known else drop.first_ns,
+            last_ns=max(drop.last_ns, known.last_ns) if known else drop.last_ns,
+        )
+        return identity
+
+    def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
+        if table is None:
+            return explain(Case(drop, None, iif=iif))
+        case = Case(drop, table.tunnels, iif=iif, ip=table.namespace.ip)
+        verdict = explain(replace(case, traffic=_read_traffic(case, table)))
+        if verdict.cause == "other" and table.before is not None:
+            # The packet may have died just before the tunnel was changed.
+            earlier = explain(replace(case, tunnels=table.before))
+            return earlier if earlier.cause != "other" else verdict
+        return verdict
+
+
+def follow(
+    explainer: Explainer,
+    watch: Watch,
+    output: Output,
+    *,
+    limit: int | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Show reports until `watch` says stop, or `limit` packets were dropped.
+
+    A new report is shown at once, a grown count at most once a TICK, and at the end all
+    that was not shown yet. `tell` is told, in a sentence, of everything that was lost.
+    """
+    pending: dict[Identity, None] = {}
+    shown: set[Identity] = set()
+    lost = Lost()
+    due = time.monotonic() + TICK
+
+    def show(identities: Iterable[Identity]) -> None:
+        for identity in identities:
+            output.show(identity, explainer.reports[identity])
+            shown.add(identity)
+
+    done = False
+    while not done:
+        rung = watch.wait(explainer.bells(), due - time.monotonic())
+        if rung:
+            time.sleep(BURST)
+        # Asked before the look, so that nothing which came before the end is left out.
+        done = watch.stopped
+        explainer.refresh(rung)
+        pending |= dict.fromkeys(explainer.observe())
+        done = done or (limit is not None and explainer.total >= limit)
+        if done or time.monotonic() >= due:
+            show(pending)
+            pending.clear()
+            due = time.monotonic() + TICK
+            lost, before = explainer.lost(), lost
+            for sentence in lost.sentences() if lost != before else ():
+                tell(sentence)
+        else:
+            new = [identity for identity in pending if identity not in shown]
+            show(new)
+            for identity in new:
+                del pending[identity]
+    output.finish(explainer.reports.values())
+
+
+def _read_traffic(case: Case, table: TunnelTable) -> dict[int, Traffic]:
+    nearest = [c.tunnel.ifindex for c in case.candidates[:TRAFFIC_READ_FOR]]
+    read = {ifindex: table.traffic(ifindex) for ifindex in nearest}
+    return {ifindex: traffic for ifindex, traffic in read.items() if traffic}
+
+
+def _tuple_of(drop: Drop, tunnels: Iterable[Tunnel]) -> Tuple:
+    """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
+    packet = drop.packet
+    if drop.on_tunnel:
+        tunnel = next((t for t in tunnels if t.ifindex == drop.ifindex), None)
+        if tunnel is None:
+            return Tuple(None, None, None, None, (), None)
+        protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else None
+        return Tuple(
+            family=tunnel.family,
+            remote=tunnel.remote,
+            local=tunnel.local,
+            key=tunnel.ikey,
+            flags=_flags(csum=tunnel.icsum, key=tunnel.ikey is not None, seq=tunnel.iseq),
+            protocol=ETH_P_TEB if tunnel.is_ethernet else protocol,
+        )
+    if packet is None:
+        return Tuple(None, None, None, None, (), None)
+    gre = packet.gre or GreHeader(0, 0, None, None, complete=False)
+    return Tuple(
+        family=packet.family,
+        remote=packet.remote,
+        local=packet.local,
+        key=gre.key,
+        flags=_flags(csum=gre.has_checksum, key=gre.has_key, seq=gre.has_sequence),
+        protocol=gre.protocol if packet.gre else None,
+    )
+
+
+def _flags(**present: bool) -> tuple[str, ...]:
+    return tuple(name for name, there in present.items() if there)

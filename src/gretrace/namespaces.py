@@ -1,0 +1,101 @@
+"""Network namespaces: found by name, process or inode, and entered for a moment."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gretrace.errors import PrerequisiteError, UsageError
+
+CLONE_NEWNET = 0x40000000
+NAMED = Path("/run/netns")
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A network namespace; `name` is None for the caller's own."""
+
+    inode: int
+    path: Path
+    name: str | None = None
+
+    @property
+    def ip(self) -> str:
+        """How to call iproute2 from the caller's namespace so that it acts in this one."""
+        if self.name is None:
+            return "ip"
+        if self.path.parent == NAMED:
+            return f"ip -n {self.name}"
+        return f"nsenter --net={self.path} ip"
+
+
+def own_namespace() -> Namespace:
+    """Return the namespace that this process is in."""
+    path = PROC / "self/ns/net"
+    return Namespace(path.stat().st_ino, path)
+
+
+def find_namespace(spec: str) -> Namespace:
+    """Find a namespace by the name that `ip netns` gave it, by a process in it, or by a path.
+
+    Raises UsageError when there is none.
+    """
+    for path in (NAMED / spec, *([PROC / spec / "ns/net"] if spec.isdigit() else []), Path(spec)):
+        if "/" in spec and path != Path(spec):
+            continue
+        try:
+            inode = path.stat().st_ino
+        except OSError:
+            continue
+        if path.is_dir():
+            continue
+        own = own_namespace()
+        return own if inode == own.inode else Namespace(inode, path, spec)
+    raise UsageError(
+        f"there is no network namespace {spec!r}",
+        "give a name that `ip netns` lists, or the PID of a process in it",
+    )
+
+
+def all_namespaces() -> list[Namespace]:
+    """Return every namespace that has a name or a process, the caller's own first."""
+    found = {}
+    own = own_namespace()
+    found[own.inode] = own
+    named = sorted(NAMED.iterdir()) if NAMED.is_dir() else []
+    processes = (entry / "ns/net" for entry in PROC.iterdir() if entry.name.isdigit())
+    for path in (*named, *processes):
+        try:
+            inode = path.stat().st_ino
+        except OSError:  # gone meanwhile, or a thread of another user
+            continue
+        name = path.name if path.parent == NAMED else path.parts[2]
+        found.setdefault(inode, Namespace(inode, path, name))
+    return list(found.values())
+
+
+@contextmanager
+def entered(namespace: Namespace) -> Iterator[None]:
+    """Be in a namespace; a socket that is opened there stays there."""
+    own = own_namespace()
+    if namespace.inode == own.inode:
+        yield
+        return
+    with own.path.open("rb") as back, namespace.path.open("rb") as there:
+        _set_namespace(there.fileno(), namespace.name or str(namespace.path))
+        try:
+            yield
+        finally:
+            _set_namespace(back.fileno(), "the caller's own")
+
+
+def _set_namespace(fd: int, name: str) -> None:
+    # os.setns() is of Python 3.12.
+    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) != 0:
+        raise PrerequisiteError(
+            f"cannot enter the network namespace {name} ({os.strerror(ctypes.get_errno())})",
+            "run as root, or with CAP_SYS_ADMIN",
+        )

@@ -1,0 +1,106 @@
+"""IP and GRE headers out of the first bytes of a packet.
+
+Total: whatever the bytes are, the answer is as much as can be known, and nothing is raised.
+"""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+
+from gretrace.model import (
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_TEB,
+    ETH_P_WCCP,
+    GRE,
+    Address,
+    GreHeader,
+    Inner,
+    Packet,
+)
+
+IPV4_MIN = 20
+IPV6_SIZE = 40
+IPV6_DESTINATION_OPTIONS = 60
+ETHERNET_SIZE = 14
+
+
+def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
+    """Read a packet from its IP header on.
+
+    `data` may be only the beginning of a packet of `length` bytes. None when it
+    does not begin with a whole IPv4 or IPv6 header.
+    """
+    length = max(length or 0, len(data))
+    header = _parse_ip(data)
+    if header is None:
+        return None
+    remote, local, protocol, offset, is_fragment = header
+    if protocol != GRE or is_fragment or offset > len(data):
+        return Packet(remote, local, protocol, length, is_fragment=is_fragment)
+    gre, size = parse_gre(data[offset:])
+    if gre and gre.has_checksum and gre.complete and len(data) == length:
+        gre = replace(gre, checksum_valid=internet_checksum(data[offset:]) == 0)
+    inner = _parse_inner(gre.protocol, data[offset + size :]) if gre and gre.complete else None
+    return Packet(remote, local, protocol, length, gre, length - offset, inner)
+
+
+def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
+    """Read a GRE header; the second value is its size in bytes (gre_calc_hlen() of the kernel)."""
+    if len(data) < 4:
+        return None, 0
+    flags = int.from_bytes(data[0:2], "big")
+    protocol = int.from_bytes(data[2:4], "big")
+    offset = 4
+    key = sequence = None
+    # RFC 1701 has checksum and offset together, present if either C or R is set.
+    if flags & 0xC000:
+        offset += 4
+    if flags & 0x2000:
+        if offset + 4 <= len(data):
+            key = int.from_bytes(data[offset : offset + 4], "big")
+        offset += 4
+    if flags & 0x1000:
+        if offset + 4 <= len(data):
+            sequence = int.from_bytes(data[offset : offset + 4], "big")
+        offset += 4
+    return GreHeader(flags, protocol, key, sequence, complete=offset <= len(data)), offset
+
+
+def internet_checksum(data: bytes) -> int:
+    """Compute the checksum of RFC 1071; over data that holds its own, it is 0."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(int.from_bytes(padded[i : i + 2], "big") for i in range(0, len(padded), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _parse_ip(data: bytes) -> tuple[Address, Address, int, int, bool] | None:
+    """Source, destination, protocol, offset of the payload, whether a later fragment."""
+    version = data[0] >> 4 if data else 0
+    if version == 4 and len(data) >= IPV4_MIN:
+        offset = (data[0] & 0xF) * 4
+        if offset < IPV4_MIN:
+            return None
+        fragment = bool(int.from_bytes(data[6:8], "big") & 0x1FFF)
+        return IPv4Address(data[12:16]), IPv4Address(data[16:20]), data[9], offset, fragment
+    if version == 6 and len(data) >= IPV6_SIZE:
+        source, destination = IPv6Address(data[8:24]), IPv6Address(data[24:40])
+        protocol, offset = data[6], IPV6_SIZE
+        # ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to.
+        if protocol == IPV6_DESTINATION_OPTIONS and len(data) >= offset + 8:
+            protocol, offset = data[offset], offset + 8 + data[offset + 1] * 8
+        return source, destination, protocol, offset, False
+    return None
+
+
+def _parse_inner(protocol: int, data: bytes) -> Inner | None:
+    if protocol == ETH_P_TEB and len(data) >= ETHERNET_SIZE:
+        protocol, data = int.from_bytes(data[12:14], "big"), data[ETHERNET_SIZE:]
+    if protocol == ETH_P_WCCP:
+        # WCCPv2 puts four bytes of its own before the packet (gre_parse_header()).
+        protocol, data = ETH_P_IP, data if data[:1] and data[0] >> 4 == 4 else data[4:]
+    if protocol not in (ETH_P_IP, ETH_P_IPV6):
+        return None
+    header = _parse_ip(data)
+    return Inner(header[0], header[1], header[2]) if header else None

@@ -1,0 +1,80 @@
+"""A report as the JSON object of `explain-drop`: stable names, every one always there."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from gretrace.model import Report
+
+
+def to_record(report: Report) -> dict[str, Any]:
+    """Build the object; absent values are None, so that key 0 and no key stay apart."""
+    drop, seen, finding = report.drop, report.tuple, report.verdict.finding
+    return {
+        "time": show_time(report.last_ns),
+        "first_seen": show_time(report.first_ns),
+        "cause": report.verdict.cause,
+        "count": report.count,
+        "netns": drop.netns,
+        "iif": report.iif,
+        "family": seen.family,
+        "remote": _text(seen.remote),
+        "local": _text(seen.local),
+        "key": seen.key,
+        "flags": list(seen.flags),
+        "protocol": None if seen.protocol is None else f"{seen.protocol:#06x}",
+        "inner": _inner(report),
+        "tunnel": finding.tunnel,
+        "summary": finding.summary,
+        "evidence": list(finding.evidence),
+        "fix": [
+            {"where": fix.where.value, "command": fix.command, "note": fix.note}
+            for fix in finding.fix
+        ],
+        "kernel": {
+            "function": drop.place.function,
+            "module": drop.place.module,
+            "reason": drop.reason,
+        },
+        "confidence": finding.confidence.value,
+    }
+
+
+class JsonOutput:
+    """Writes one object a line, flushed per line; the summary is for people and left out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def show(self, _identity: object, report: Report) -> None:
+        """Write a report that is new, or whose count has grown."""
+        self._stream.write(json.dumps(to_record(report), ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def finish(self, _reports: Iterable[Report]) -> None:
+        """End; the last line of each report has its final count already."""
+
+
+def show_time(nanoseconds: int) -> str:
+    """Write CLOCK_REALTIME nanoseconds as RFC 3339, in UTC, to the microsecond."""
+    moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000 % 1_000_000:06d}Z"
+
+
+def _inner(report: Report) -> dict[str, Any] | None:
+    packet = report.drop.packet
+    if packet is None:
+        return None
+    if report.drop.on_tunnel:
+        source, destination, protocol = packet.remote, packet.local, packet.protocol
+    elif packet.inner:
+        inner = packet.inner
+        source, destination, protocol = inner.source, inner.destination, inner.protocol
+    else:
+        return None
+    return {"src": str(source), "dst": str(destination), "protocol": protocol}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

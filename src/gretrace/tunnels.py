@@ -1,0 +1,180 @@
+"""The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
+
+import errno
+import socket
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from typing import Any
+
+from pyroute2.iproute import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from gretrace.model import Address, Traffic, Tunnel
+from gretrace.namespaces import Namespace, all_namespaces, entered
+from gretrace.netlink import KINDS
+
+# net/ipv4/ip_gre.c and net/ipv6/ip6_gre.c make them in every namespace; only their names tell.
+FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0")
+
+IFF_UP = 1
+RTMGRP_LINK = 1
+# uapi/linux/if_tunnel.h, read as big-endian numbers.
+GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
+BACKLOG = 65536
+
+
+class TunnelTable:
+    """A snapshot of the tunnels of one namespace that knows when it is out of date.
+
+    Raises PrerequisiteError when the namespace cannot be entered.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        with entered(namespace):
+            self._netlink = IPRoute()
+            self._changes = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+            )
+            self._changes.bind((0, RTMGRP_LINK))
+        self._received_at_start: dict[int, int] = {}
+        self._names: dict[int, str | None] = {}
+        self.tunnels: list[Tunnel] = []
+        self.refresh()
+        self.before: list[Tunnel] | None = None  # what refresh() replaced, until settle()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once a link of the namespace changed."""
+        return self._changes.fileno()
+
+    def refresh(self) -> None:
+        """Read all tunnels anew."""
+        self._drain()
+        self._names.clear()
+        self.before = self.tunnels
+        self.tunnels = [self._tunnel(message) for message in self._dump()]
+
+    def settle(self) -> None:
+        """Forget the tunnels before the last refresh: all drops of that time are judged."""
+        self.before = None
+
+    def traffic(self, ifindex: int) -> Traffic | None:
+        """Read what a tunnel has carried so far; None when it is gone."""
+        try:
+            (message,) = self._netlink.get_links(ifindex)
+        except (NetlinkError, ValueError):
+            return None
+        return self._traffic(message)
+
+    def link_name(self, ifindex: int) -> str | None:
+        """Return the name of a link; None when there is none, or not any more."""
+        if ifindex not in self._names:
+            try:
+                (message,) = self._netlink.get_links(ifindex)
+                self._names[ifindex] = message.get_attr("IFLA_IFNAME")
+            except (NetlinkError, ValueError):
+                self._names[ifindex] = None
+        return self._names[ifindex]
+
+    def link_index(self, name: str) -> int | None:
+        """Return the index of a link by its name."""
+        found = self._netlink.link_lookup(ifname=name)
+        return int(found[0]) if found else None
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._changes.close()
+        self._netlink.close()
+
+    def _drain(self) -> None:
+        # The socket only rings; what changed is then read from the kernel, so that
+        # notifications lost to a full buffer (ENOBUFS) cost nothing.
+        while True:
+            try:
+                self._changes.recv(BACKLOG)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def _dump(self) -> Iterator[Any]:
+        for kind in KINDS:
+            for message in self._netlink.get_links(kind=kind):
+                self._names[message["index"]] = message.get_attr("IFLA_IFNAME")
+                self._received_at_start.setdefault(
+                    message["index"], self._traffic(message).received
+                )
+                yield message
+
+    def _tunnel(self, message: Any) -> Tunnel:
+        info = message.get_attr("IFLA_LINKINFO")
+        data = info.get_attr("IFLA_INFO_DATA")
+        iflags, oflags = data.get_attr("IFLA_GRE_IFLAGS"), data.get_attr("IFLA_GRE_OFLAGS")
+        name, link = message.get_attr("IFLA_IFNAME"), data.get_attr("IFLA_GRE_LINK") or 0
+        return Tunnel(
+            name=name,
+            ifindex=message["index"],
+            netns=self.namespace.inode,
+            kind=info.get_attr("IFLA_INFO_KIND"),
+            local=_address(data.get_attr("IFLA_GRE_LOCAL")),
+            remote=_address(data.get_attr("IFLA_GRE_REMOTE")),
+            ikey=data.get_attr("IFLA_GRE_IKEY") if iflags & GRE_KEY else None,
+            okey=data.get_attr("IFLA_GRE_OKEY") if oflags & GRE_KEY else None,
+            icsum=bool(iflags & GRE_CSUM),
+            ocsum=bool(oflags & GRE_CSUM),
+            iseq=bool(iflags & GRE_SEQ),
+            oseq=bool(oflags & GRE_SEQ),
+            link=link,
+            link_name=self.link_name(link) if link else None,
+            up=bool(message["flags"] & IFF_UP),
+            external=bool(data.get_attr("IFLA_GRE_COLLECT_METADATA")),
+            fallback=name in FALLBACKS,
+            ttl=data.get_attr("IFLA_GRE_TTL") or 0,
+            tos=data.get_attr("IFLA_GRE_TOS") or 0,
+            pmtudisc=bool(data.get_attr("IFLA_GRE_PMTUDISC")),
+            ignore_df=bool(data.get_attr("IFLA_GRE_IGNORE_DF")),
+            mtu=message.get_attr("IFLA_MTU") or 0,
+        )
+
+    def _traffic(self, message: Any) -> Traffic:
+        counters = message.get_attr("IFLA_STATS64")
+        received = counters["rx_packets"]
+        at_start = self._received_at_start.get(message["index"], received)
+        return Traffic(received, counters["tx_packets"], received - at_start)
+
+
+class TunnelTables:
+    """The tables of the namespaces that are watched, each opened when it is first needed."""
+
+    def __init__(self, namespaces: Iterable[Namespace], *, find_more: bool) -> None:
+        self._namespaces = {namespace.inode: namespace for namespace in namespaces}
+        self._find_more = find_more
+        self._tables: dict[int, TunnelTable] = {}
+        self._unknown: set[int] = set()
+
+    def of(self, inode: int) -> TunnelTable | None:
+        """Return the table of a namespace; None when it cannot be found (any more)."""
+        if inode not in self._tables and inode not in self._unknown:
+            if inode not in self._namespaces and self._find_more:
+                self._namespaces |= {n.inode: n for n in all_namespaces()}
+            try:
+                self._tables[inode] = TunnelTable(self._namespaces[inode])
+            except (KeyError, OSError):
+                # Inodes are used again, but not before long; asking each time would cost more.
+                self._unknown.add(inode)
+        return self._tables.get(inode)
+
+    def opened(self) -> Iterable[TunnelTable]:
+        """Return the tables that are open by now."""
+        return self._tables.values()
+
+    def close(self) -> None:
+        """Close all tables."""
+        for table in self._tables.values():
+            table.close()
+
+
+def _address(text: str | None) -> Address | None:
+    address = ip_address(text) if text else None
+    return None if address is None or address.is_unspecified else address

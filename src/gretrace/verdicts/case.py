@@ -1,0 +1,122 @@
+"""Everything a verdict may look at, gathered before it is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gretrace.lookup import Candidate, Mismatch, Query, candidates, lookup
+from gretrace.model import GRE, Drop, Packet, Traffic, Tunnel
+
+# gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
+DEMUX_MINIMUM = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """The tunnel that was meant, as far as one can tell, and the fault that kept it."""
+
+    tunnel: Tunnel
+    fault: Mismatch
+    is_down_too: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """A drop, and the state of its namespace at that time."""
+
+    drop: Drop
+    tunnels: Sequence[Tunnel] | None  # None: the namespace is gone or out of reach
+    traffic: Mapping[int, Traffic] = field(default_factory=dict)  # by ifindex
+    iif: str | None = None
+    ip: str = "ip"  # how to call iproute2 so that it acts in this namespace
+
+    @property
+    def packet(self) -> Packet | None:
+        """The packet that was dropped."""
+        return self.drop.packet
+
+    @cached_property
+    def query(self) -> Query | None:
+        """What the kernel looked a tunnel up by, if the packet got that far."""
+        packet = self.packet
+        if not packet or not packet.gre or not self.is_sound_gre:
+            return None
+        gre = packet.gre
+        return Query(packet.remote, packet.local, gre.key, gre.protocol, self.drop.ifindex)
+
+    @cached_property
+    def is_sound_gre(self) -> bool:
+        """Whether gre_rcv() and gre_parse_header() accept the header (net/ipv4/gre_demux.c)."""
+        packet = self.packet
+        if not packet or packet.protocol != GRE or not packet.gre:
+            return False
+        gre = packet.gre
+        return (
+            packet.gre_length >= DEMUX_MINIMUM
+            and gre.complete
+            and gre.version == 0
+            and not gre.has_routing
+            and gre.checksum_valid is not False
+        )
+
+    @cached_property
+    def missed(self) -> Query | None:
+        """The lookup that found no tunnel, if that is how the packet died.
+
+        The kernel frees such a packet in ip_gre's gre_rcv(), where it also frees broken
+        headers, and gives no reason; so the lookup is done again here.
+        """
+        place = self.drop.place
+        if place.function != "gre_rcv" or place.module not in ("ip_gre", None):
+            return None
+        if self.tunnels is None or self.query is None or self.query.remote.version != 4:
+            return None
+        return None if lookup(self.tunnels, self.query) else self.query
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """Every tunnel of the namespace, nearest to the missed lookup first."""
+        return candidates(self.tunnels or (), self.missed) if self.missed else []
+
+    @cached_property
+    def near_miss(self) -> NearMiss | None:
+        """The nearest tunnel that lacks just one thing.
+
+        To be down on top of it makes no tunnel less likely to be the one, unless only
+        the remote differs: that fault alone needs the evidence of `_is_unheard`.
+        """
+        for candidate in self.candidates:
+            faults = set(candidate.mismatches)
+            others = faults - {Mismatch.DOWN} or {Mismatch.DOWN}
+            if len(others) > 1:
+                continue
+            fault = others.pop()
+            if fault is Mismatch.REMOTE and not self._is_unheard(candidate):
+                continue
+            return NearMiss(candidate.tunnel, fault, len(faults) > 1)
+        return None
+
+    def _is_unheard(self, candidate: Candidate) -> bool:
+        """Whether a tunnel that expects another source seems to wait for this one.
+
+        On a host with many tunnels every stray packet differs from each of them in the
+        remote only. The one meant never received, or has fallen silent and is the only such.
+        """
+        if candidate.mismatches != (Mismatch.REMOTE,):
+            return False
+        rivals = [c.tunnel for c in self.candidates if c.mismatches == (Mismatch.REMOTE,)]
+        never = [t for t in rivals if not self._received(t)]
+        if never:
+            return candidate.tunnel in never
+        silent = [t for t in rivals if not self.traffic[t.ifindex].received_while_watching]
+        return silent == [candidate.tunnel]
+
+    def _received(self, tunnel: Tunnel) -> int:
+        traffic = self.traffic.get(tunnel.ifindex)
+        return traffic.received if traffic else 0
+
+    @property
+    def checksum_unverified(self) -> bool:
+        """Whether the packet has a checksum of which too little was kept to compute it."""
+        gre = self.packet.gre if self.packet else None
+        return bool(gre and gre.has_checksum and gre.checksum_valid is None)

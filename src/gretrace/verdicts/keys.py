@@ -1,0 +1,80 @@
+"""The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c)."""
+
+from gretrace.keys import show_key
+from gretrace.lookup import Mismatch
+from gretrace.model import Finding, Fix, Tunnel, Where
+from gretrace.verdicts.case import Case
+from gretrace.verdicts.choice import missed_lookup, near_miss
+from gretrace.verdicts.registry import cause
+from gretrace.verdicts.words import change_command
+
+
+@cause("key-mismatch", "packet and tunnel have a key each, and the keys differ")
+def key_mismatch(case: Case) -> Finding | None:
+    """The tunnel expects one key, the packet has another."""
+    near, query = near_miss(case, Mismatch.KEY), case.missed
+    if not near or not query or near.tunnel.ikey is None or query.key is None:
+        return None
+    tunnel = near.tunnel
+    return missed_lookup(
+        case,
+        near,
+        f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
+        f"carry {show_key(query.key)}.",
+        (
+            _take_key(case, tunnel, query.key),
+            Fix(
+                Where.PEER,
+                f"Send {show_key(tunnel.ikey)}: that is the peer's okey (on Cisco, tunnel key).",
+            ),
+        ),
+    )
+
+
+@cause("key-missing", "the tunnel expects a key and the packet has none")
+def key_missing(case: Case) -> Finding | None:
+    """The tunnel expects a key, the packet has no key field."""
+    near, query = near_miss(case, Mismatch.KEY), case.missed
+    if not near or not query or query.key is not None:
+        return None
+    tunnel = near.tunnel
+    return missed_lookup(
+        case,
+        near,
+        f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
+        "carry no key.",
+        (
+            _take_key(case, tunnel, None),
+            Fix(Where.PEER, f"Send {show_key(tunnel.ikey)}: set it as the peer's okey."),
+        ),
+    )
+
+
+@cause("key-unexpected", "the packet has a key and the tunnel has none")
+def key_unexpected(case: Case) -> Finding | None:
+    """The tunnel has no key, the packet has one; key 0 counts as one."""
+    near, query = near_miss(case, Mismatch.KEY), case.missed
+    if not near or not query or query.key is None:
+        return None
+    tunnel = near.tunnel
+    return missed_lookup(
+        case,
+        near,
+        f"{tunnel.name} has no key, but the packets from {query.remote} "
+        f"carry {show_key(query.key)}.",
+        (
+            _take_key(case, tunnel, query.key),
+            Fix(Where.PEER, "Send no key: remove the peer's okey (on Cisco, no tunnel key)."),
+        ),
+    )
+
+
+def _take_key(case: Case, tunnel: Tunnel, key: int | None) -> Fix:
+    """Expect what the peer sends, and send the same unless the keys differed by intent."""
+    if tunnel.ikey == tunnel.okey:
+        note = f"Use the peer's {show_key(key)} both ways." if key is not None else "Use no key."
+        command = change_command(case.ip, tunnel, ikey=key, okey=key)
+    else:
+        note = f"Expect {show_key(key)}; okey stays as it is."
+        command = change_command(case.ip, tunnel, ikey=key)
+    return Fix(Where.HERE, note, command)

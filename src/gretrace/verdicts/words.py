@@ -1,0 +1,111 @@
+"""The sentences and commands that verdicts share."""
+
+from dataclasses import replace
+from typing import Any
+
+from gretrace.keys import show_key
+from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Address, Packet, Traffic, Tunnel
+
+_PROTOCOLS = {ETH_P_IP: "IPv4", ETH_P_IPV6: "IPv6", ETH_P_TEB: "Ethernet", 0: "keepalive answer"}
+
+
+# How the kernel stores iproute2's `tos inherit`.
+TOS_INHERIT = 1
+
+
+def show_address(address: Address | None) -> str:
+    """Name an address as iproute2 does."""
+    return "any" if address is None else str(address)
+
+
+def show_protocol(protocol: int) -> str:
+    """Name a GRE protocol type."""
+    name = _PROTOCOLS.get(protocol)
+    return f"{protocol:#06x} ({name})" if name else f"{protocol:#06x}"
+
+
+def describe_packet(packet: Packet) -> str:
+    """Tell what was observed of a packet."""
+    words = f"Packet: {packet.remote} > {packet.local}"
+    if packet.gre:
+        words += f", {show_key(packet.gre.key)}, protocol {show_protocol(packet.gre.protocol)}"
+        if packet.gre.sequence is not None:
+            words += f", sequence {packet.gre.sequence}"
+    if packet.inner:
+        inner = packet.inner
+        words += f"; inside {inner.source} > {inner.destination}, protocol {inner.protocol}"
+    return words + "."
+
+
+def describe_tunnel(tunnel: Tunnel) -> str:
+    """Tell how a tunnel is configured."""
+    words = (
+        f"{tunnel.name}: {tunnel.kind}, local {show_address(tunnel.local)}, "
+        f"remote {show_address(tunnel.remote)}, {_show_keys(tunnel)}"
+    )
+    if tunnel.link_name:
+        words += f", dev {tunnel.link_name}"
+    return words + (", up." if tunnel.up else ", down.")
+
+
+def describe_traffic(tunnel: Tunnel, traffic: Traffic | None) -> str | None:
+    """Tell what a tunnel has carried, where that is known."""
+    if traffic is None:
+        return None
+    received = "never received one" if not traffic.received else f"received {traffic.received}"
+    return f"{tunnel.name} has sent {_packets(traffic.sent)} and {received}."
+
+
+def change_command(ip: str, tunnel: Tunnel, **changes: Any) -> str:
+    """Build the `ip link change` that makes `changes` and keeps all the rest.
+
+    The kernel replaces the whole state of a GRE device at a change (ipgre_changelink()),
+    and not every ip fetches the rest itself, so all that differs from the default is said.
+    `changes` are attributes of Tunnel.
+    """
+    arguments = _arguments(tunnel, changes)
+    return f"{ip} link change {tunnel.name} type {tunnel.kind} {arguments}"
+
+
+def add_command(ip: str, tunnel: Tunnel) -> str:
+    """Build the commands that create a tunnel and set it up."""
+    return (
+        f"{ip} link add {tunnel.name} type {tunnel.kind} {_arguments(tunnel, {})}"
+        f" && {ip} link set {tunnel.name} up"
+    )
+
+
+def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> str:
+    wanted = replace(tunnel, **changes)
+    words = ["external"] if wanted.external else _endpoint_words(wanted)
+    for name, key in (("ikey", wanted.ikey), ("okey", wanted.okey)):
+        if key is not None:
+            words.append(f"{name} {key}")
+        elif name in changes:
+            words.append(f"no{name}")
+    words += [name for name in ("icsum", "ocsum", "iseq", "oseq") if getattr(wanted, name)]
+    if wanted.link_name:
+        words.append(f"dev {wanted.link_name}")
+    if wanted.ttl:
+        words.append(f"ttl {wanted.ttl}")
+    if wanted.tos:
+        words.append(f"tos {'inherit' if wanted.tos == TOS_INHERIT else hex(wanted.tos)}")
+    if not wanted.pmtudisc:
+        words.append("nopmtudisc")
+    if wanted.ignore_df:
+        words.append("ignore-df")
+    return " ".join(words)
+
+
+def _endpoint_words(tunnel: Tunnel) -> list[str]:
+    return [f"local {show_address(tunnel.local)}", f"remote {show_address(tunnel.remote)}"]
+
+
+def _show_keys(tunnel: Tunnel) -> str:
+    if tunnel.ikey == tunnel.okey:
+        return show_key(tunnel.ikey)
+    return f"{show_key(tunnel.ikey, 'ikey')}, {show_key(tunnel.okey, 'okey')}"
+
+
+def _packets(count: int) -> str:
+    return f"{count} packet" if count == 1 else f"{count} packets"
