@@ -44,6 +44,7 @@ struct sk_buff {
 	__u16 transport_header;
 	__u16 network_header;
 	__u32 tail; /* an offset: sk_buff_data_t on every 64-bit kernel */
+	unsigned int len;
 	unsigned int data_len;
 } RELOCATED;
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Protocol, TypeAlias
@@ -73,16 +73,20 @@ class Explainer:
     def observe(self) -> list[Identity]:
         """Judge all drops since the last call; return which reports are new or have grown."""
         self._drops.drain()
+        fresh = [
+            (key, stats, count)
+            for key, stats in self._drops.entries()
+            if (count := int.from_bytes(stats[:8], sys.byteorder)) != self._counted.get(key)
+        ]
+        # Only now: a change that came before a drop has been announced before it was counted.
+        for table in self._tables.opened():
+            table.take_notice()
         changed: dict[Identity, None] = {}
         clock_offset = time.time_ns() - time.monotonic_ns()
-        for key, stats in self._drops.entries():
-            count = int.from_bytes(stats[:8], sys.byteorder)
-            fresh = count - self._counted.get(key, 0)
-            if fresh == 0:
-                continue
-            self._counted[key] = count
+        for key, stats, count in fresh:
             drop = decode_drop(key, stats, self._reasons, clock_offset)
-            identity = self._tally(drop, fresh)
+            identity = self._tally(drop, count - self._counted.get(key, 0))
+            self._counted[key] = count
             if identity:
                 changed[identity] = None
         for table in self._tables.opened():
@@ -92,12 +96,6 @@ class Explainer:
     def bells(self) -> list[Readable]:
         """Return what to wait for: new kinds of drop, and changes of links."""
         return [self._drops, *self._tables.opened()]
-
-    def refresh(self, rung: Container[int]) -> None:
-        """Read the tunnels anew wherever a link has changed."""
-        for table in self._tables.opened():
-            if table.fileno() in rung:
-                table.refresh()
 
     def lost(self) -> Lost:
         """Return what could not be explained because it was lost."""
@@ -172,7 +170,6 @@ def follow(
             time.sleep(BURST)
         # Asked before the look, so that nothing which came before the end is left out.
         done = watch.stopped
-        explainer.refresh(rung)
         pending |= dict.fromkeys(explainer.observe())
         done = done or (limit is not None and explainer.total >= limit)
         if done or time.monotonic() >= due:

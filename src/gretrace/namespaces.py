@@ -77,25 +77,33 @@ def all_namespaces() -> list[Namespace]:
     return list(found.values())
 
 
+def enter(namespace: Namespace) -> None:
+    """Be in a namespace from now on.
+
+    Raises PrerequisiteError where that is not allowed.
+    """
+    with namespace.path.open("rb") as there:
+        # os.setns() is of Python 3.12.
+        if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), CLONE_NEWNET) == 0:
+            return
+    raise PrerequisiteError(
+        f"cannot enter the network namespace {namespace.name or namespace.path} "
+        f"({os.strerror(ctypes.get_errno())})",
+        "run as root, or with CAP_SYS_ADMIN",
+    )
+
+
 @contextmanager
 def entered(namespace: Namespace) -> Iterator[None]:
-    """Be in a namespace; a socket that is opened there stays there."""
+    """Be in a namespace for a while; a socket that is opened there stays there."""
     own = own_namespace()
     if namespace.inode == own.inode:
         yield
         return
-    with own.path.open("rb") as back, namespace.path.open("rb") as there:
-        _set_namespace(there.fileno(), namespace.name or str(namespace.path))
+    # After the switch the path of our own would lead to the other one.
+    with own.path.open("rb") as back:
+        enter(namespace)
         try:
             yield
         finally:
-            _set_namespace(back.fileno(), "the caller's own")
-
-
-def _set_namespace(fd: int, name: str) -> None:
-    # os.setns() is of Python 3.12.
-    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET) != 0:
-        raise PrerequisiteError(
-            f"cannot enter the network namespace {name} ({os.strerror(ctypes.get_errno())})",
-            "run as root, or with CAP_SYS_ADMIN",
-        )
+            enter(Namespace(own.inode, Path(f"/proc/self/fd/{back.fileno()}")))

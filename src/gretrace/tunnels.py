@@ -39,23 +39,42 @@ class TunnelTable:
             self._changes.bind((0, RTMGRP_LINK))
         self._received_at_start: dict[int, int] = {}
         self._names: dict[int, str | None] = {}
-        self.tunnels: list[Tunnel] = []
-        self.refresh()
-        self.before: list[Tunnel] | None = None  # what refresh() replaced, until settle()
+        self._stale = False
+        self._tunnels = [self._tunnel(message) for message in self._dump()]
+        self.before: list[Tunnel] | None = None
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once a link of the namespace changed."""
         return self._changes.fileno()
 
-    def refresh(self) -> None:
-        """Read all tunnels anew."""
-        self._drain()
-        self._names.clear()
-        self.before = self.tunnels
-        self.tunnels = [self._tunnel(message) for message in self._dump()]
+    def take_notice(self) -> None:
+        """Note whether a link changed since the last call.
+
+        The socket only rings; what changed is read from the kernel when it is needed, so
+        that notifications lost to a full buffer (ENOBUFS) cost nothing.
+        """
+        while True:
+            try:
+                self._changes.recv(BACKLOG)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+            self._stale = True
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """The tunnels at the last notice; `before` then holds those that they replaced."""
+        if self._stale:
+            self._stale = False
+            self.before = self._tunnels
+            self._names.clear()
+            self._tunnels = [self._tunnel(message) for message in self._dump()]
+        return self._tunnels
 
     def settle(self) -> None:
-        """Forget the tunnels before the last refresh: all drops of that time are judged."""
+        """Forget the tunnels that were replaced: all drops of their time are judged."""
         self.before = None
 
     def traffic(self, ifindex: int) -> Traffic | None:
@@ -85,18 +104,6 @@ class TunnelTable:
         """Close both sockets."""
         self._changes.close()
         self._netlink.close()
-
-    def _drain(self) -> None:
-        # The socket only rings; what changed is then read from the kernel, so that
-        # notifications lost to a full buffer (ENOBUFS) cost nothing.
-        while True:
-            try:
-                self._changes.recv(BACKLOG)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
 
     def _dump(self) -> Iterator[Any]:
         for kind in KINDS:

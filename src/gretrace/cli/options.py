@@ -134,7 +134,6 @@ def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutp
 
 def announce_ready(voice: Voice, ready_file: Path | None) -> None:
     """Tell people and scripts that nothing will be missed from here on."""
-    voice.note("ready")
     if ready_file:
         try:
             ready_file.touch()
@@ -143,3 +142,4 @@ def announce_ready(voice: Voice, ready_file: Path | None) -> None:
                 f"cannot touch the ready file {ready_file} ({error.strerror})",
                 "give a path that can be written",
             ) from None
+    voice.note("ready")

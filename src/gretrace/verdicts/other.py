@@ -15,7 +15,7 @@ from gretrace.verdicts.words import describe_packet
 def other(case: Case) -> Finding:
     """Say where the packet died, and no more than that."""
     drop, packet = case.drop, case.packet
-    device = case.iif or "a device unknown"
+    device = case.iif or "a device that is gone"
     if packet is None:
         subject = f"A packet on {device} that is not IP"
     elif packet.gre and not drop.on_tunnel:
@@ -39,5 +39,5 @@ def other(case: Case) -> Finding:
             ),
         ),
         path=(device, str(drop.place)),
-        tunnel=device if drop.on_tunnel else None,
+        tunnel=case.iif if drop.on_tunnel else None,
     )

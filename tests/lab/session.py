@@ -1,0 +1,128 @@
+"""`gretrace explain-drop` run in a host, its JSON read as it comes."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gretrace.cli import run
+from gretrace.namespaces import enter
+
+PATIENCE = 60  # seconds; an emulated machine is slow
+
+
+@dataclass
+class Session:
+    """A running `explain-drop`."""
+
+    pid: int
+    directory: Path
+    exit_code: int | None = None
+    _status: int | None = field(default=None, repr=False)
+
+    @property
+    def ready(self):
+        return (self.directory / "ready").exists()
+
+    @property
+    def stdout(self):
+        return (self.directory / "stdout").read_text()
+
+    @property
+    def stderr(self):
+        return (self.directory / "stderr").read_text()
+
+    @property
+    def records(self):
+        """Every object so far; a line that is still being written is left out."""
+        whole = self.stdout.rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    @property
+    def reports(self):
+        """The last object of each cause and tuple."""
+        last = {}
+        for record in self.records:
+            identity = ("cause", "netns", "iif", "remote", "local", "key", "protocol", "kernel")
+            last[json.dumps([record[name] for name in identity])] = record
+        return list(last.values())
+
+    def wait_for(self, condition, what):
+        """Wait until `condition` of the reports holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition(self.reports):
+            assert time.monotonic() < deadline, f"no {what} in {self.stdout!r} {self.stderr!r}"
+            assert self.alive(), f"ended without {what}: {self.stdout!r} {self.stderr!r}"
+            time.sleep(0.05)
+
+    def wait_for_packets(self, count):
+        """Wait until `count` dropped packets were reported."""
+        self.wait_for(lambda reports: sum(r["count"] for r in reports) >= count, f"{count} packets")
+
+    def alive(self):
+        if self.exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code is None
+
+    def stop(self, number=signal.SIGINT):
+        """End it as a user would; returns the exit code."""
+        if self.alive():
+            os.kill(self.pid, number)
+        return self.wait()
+
+    def wait(self):
+        deadline = time.monotonic() + PATIENCE
+        while self.alive():
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                raise AssertionError("gretrace did not end")
+            time.sleep(0.02)
+        return self.exit_code
+
+
+@contextmanager
+def explain_drop(host, *options, output="json"):
+    """Run `explain-drop` in a host; inside the block it is ready.
+
+    It runs in a fork of this process, which saves an emulated machine the imports.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        ready = str(directory / "ready")
+        arguments = ["explain-drop", "-o", output, "--ready-file", ready, *options]
+        session = Session(fork(host, directory, arguments), directory)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not session.ready:
+                assert session.alive(), f"exit {session.exit_code}: {session.stderr}"
+                assert time.monotonic() < deadline, f"not ready: {session.stderr}"
+                time.sleep(0.02)
+            yield session
+        finally:
+            session.stop(signal.SIGKILL)
+
+
+def fork(host, directory, arguments):
+    """Run gretrace with `arguments` in a child; returns its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        for number, stream in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(directory / stream, os.O_WRONLY | os.O_CREAT), number)
+        # pytest has put streams of its own here.
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        if host:
+            enter(host.namespace)
+        code = run(arguments)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
