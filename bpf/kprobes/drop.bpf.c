@@ -214,12 +214,12 @@ int count_drop(unsigned long long *ctx)
 	__u32 payload = 0;
 	__u64 now;
 
-	/* A driver that is set up frees empty buffers: napi_get_frags_check(), since v6.1. */
-	if (!skb->len)
-		return 0;
 	if (view_from(skb, skb->network_header, &view))
 		payload = parse_ip(&view, &key);
 	if (dev && is_gre_device(dev)) {
+		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
+		if (!skb->len)
+			return 0;
 		key.marks = DROP_ON_TUNNEL;
 	} else if (!payload || key.protocol != GRE_PROTOCOL) {
 		payload = find_pulled(skb, &view, &key);

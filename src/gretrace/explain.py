@@ -110,7 +110,7 @@ class Explainer:
         if is_quiet(drop):
             return None
         table = self._tables.of(drop.netns)
-        seen = _tuple_of(drop, table.tunnels if table else [])
+        seen = tuple_of(drop, table.tunnels if table else [])
         if drop.on_tunnel and not self._wanted.admits(seen):
             return None
         iif = table.link_name(drop.ifindex) if table else None
@@ -193,7 +193,7 @@ def _read_traffic(case: Case, table: TunnelTable) -> dict[int, Traffic]:
     return {ifindex: traffic for ifindex, traffic in read.items() if traffic}
 
 
-def _tuple_of(drop: Drop, tunnels: Iterable[Tunnel]) -> Tuple:
+def tuple_of(drop: Drop, tunnels: Iterable[Tunnel]) -> Tuple:
     """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
     packet = drop.packet
     if drop.on_tunnel:

@@ -30,10 +30,13 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     `data` may be only the beginning of a packet of `length` bytes. None when it
     does not begin with a whole IPv4 or IPv6 header.
     """
-    length = max(length or 0, len(data))
     header = _parse_ip(data)
     if header is None:
         return None
+    # Ethernet pads short frames; what lies behind the IP packet is no part of it.
+    stated = int.from_bytes(data[2:4], "big") if data[0] >> 4 == 4 else 0
+    data = data[:stated] if stated >= IPV4_MIN else data
+    length = max(length or 0, len(data))
     remote, local, protocol, offset, is_fragment = header
     if protocol != GRE or is_fragment or offset > len(data):
         return Packet(remote, local, protocol, length, is_fragment=is_fragment)

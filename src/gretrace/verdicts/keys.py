@@ -54,7 +54,7 @@ def key_missing(case: Case) -> Finding | None:
 def key_unexpected(case: Case) -> Finding | None:
     """The tunnel has no key, the packet has one; key 0 counts as one."""
     near, query = near_miss(case, Mismatch.KEY), case.missed
-    if not near or not query or query.key is None:
+    if not near or not query or query.key is None or near.tunnel.ikey is not None:
         return None
     tunnel = near.tunnel
     return missed_lookup(

@@ -1,0 +1,88 @@
+"""The records that user space reads are those that the programs write, to the byte."""
+
+import ctypes
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gretrace import contract
+from gretrace.contract import DropFilter, DropKey, DropMark, DropStats, DropTotals, FilterMatch
+from gretrace.engine.core import OBJECTS
+from gretrace.engine.libbpf import _ProgramInfo
+
+HEADER = Path(__file__).parents[2] / "bpf" / "gretrace.h"
+STRUCTURES = {
+    "drop_key": DropKey,
+    "drop_stats": DropStats,
+    "drop_totals": DropTotals,
+    "drop_filter": DropFilter,
+}
+ENUMS = {"drop_mark": ("DROP_", DropMark), "filter_match": ("MATCH_", FilterMatch)}
+
+
+@pytest.fixture(scope="module")
+def btf():
+    path = OBJECTS / "drop.bpf.o"
+    dump = subprocess.run(
+        ["bpftool", "-j", "btf", "dump", "file", path], capture_output=True, check=True
+    )
+    return json.loads(dump.stdout)["types"]
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_structures_agree(btf, name):
+    mirror = STRUCTURES[name]
+    (built,) = [t for t in btf if t["kind"] == "STRUCT" and t["name"] == name]
+    members = {m["name"]: m["bits_offset"] // 8 for m in built["members"]}
+    fields = {field: getattr(mirror, field).offset for field, _ in mirror._fields_}
+    assert fields == members
+    assert ctypes.sizeof(mirror) == built["size"]
+    sizes = {m["name"]: _size(btf, m["type_id"]) for m in built["members"]}
+    assert {field: getattr(mirror, field).size for field in fields} == sizes
+
+
+def _size(btf, type_id):
+    described = next(t for t in btf if t["id"] == type_id)
+    if described["kind"] == "ARRAY":
+        return described["nr_elems"] * _size(btf, described["type_id"])
+    return described["size"] if "size" in described else _size(btf, described["type_id"])
+
+
+def test_every_structure_of_the_header_is_mirrored():
+    text = HEADER.read_text()
+    assert {line.split()[1] for line in text.splitlines() if line.startswith("struct ")} == set(
+        STRUCTURES
+    )
+
+
+def test_enums_and_sizes_agree(tmp_path):
+    """They are not all used in a way that leaves them in BTF, so the compiler is asked."""
+    asserts = [
+        f'_Static_assert({prefix}{member.name} == {member.value}, "{member.name}");'
+        for prefix, enum in ENUMS.values()
+        for member in enum
+    ]
+    asserts += [
+        f'_Static_assert({name} == {getattr(contract, name)}, "{name}");'
+        for name in ("SAMPLE_SIZE", "PLACE_SIZE")
+    ]
+    misses = _ProgramInfo.recursion_misses.offset
+    asserts.append(
+        f'_Static_assert(offsetof(struct bpf_prog_info, recursion_misses) == {misses}, "info");'
+    )
+    source = tmp_path / "check.c"
+    includes = ["<stddef.h>", "<linux/types.h>", "<linux/bpf.h>", f'"{HEADER}"']
+    source.write_text("\n".join([f"#include {i}" for i in includes] + asserts) + "\n")
+    done = subprocess.run(
+        ["clang", "-fsyntax-only", source], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_enum_value_of_the_header_is_mirrored():
+    text = HEADER.read_text()
+    for prefix, enum in ENUMS.values():
+        values = {word for line in text.splitlines() if (word := line.strip()).startswith(prefix)}
+        assert len(values) == len(enum)

@@ -1,0 +1,41 @@
+"""Whatever the bytes are, the decoders answer and never raise."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gretrace.decode import decode_drop
+from gretrace.explain import tuple_of
+from gretrace.model import Report
+from gretrace.packet import parse_packet
+from gretrace.render.record import to_record
+from gretrace.render.text import Painter, block, summary
+from gretrace.verdicts import Case, explain
+
+
+@given(st.binary(max_size=256), st.integers(min_value=0, max_value=70000) | st.none())
+def test_any_packet_is_read(data, length):
+    packet = parse_packet(data, length)
+    assert packet is None or packet.length >= len(data[:20])
+
+
+@given(st.binary(max_size=80), st.binary(max_size=300))
+def test_any_record_becomes_a_report_in_every_form(key, stats):
+    drop = decode_drop(key, stats, {1: "NOT_SPECIFIED"}, 0)
+    verdict = explain(Case(drop, [], iif="vb"))
+    seen = tuple_of(drop, [])
+    report = Report(
+        verdict, drop, "vb", seen, drop.count, drop.first_ns % 2**61, drop.last_ns % 2**61
+    )
+    assert json.loads(json.dumps(to_record(report)))["count"] == drop.count
+    assert verdict.cause in block(report, Painter(color=True))
+    assert summary([report])
+
+
+@given(
+    st.binary(min_size=20, max_size=64).map(lambda tail: b"\x45" + tail[1:9] + b"\x2f" + tail[10:])
+)
+def test_anything_that_claims_to_be_gre_is_judged(data):
+    packet = parse_packet(data)
+    assert packet is None or packet.protocol == 47

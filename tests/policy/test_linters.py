@@ -1,0 +1,31 @@
+"""The linters are tests like any other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def scripts():
+    """Every shell script, by its first line or its name."""
+    folders = ("script", "examples", ".ci")
+    files = [path for folder in folders for path in sorted((ROOT / folder).iterdir())]
+    return [str(p) for p in files if p.suffix == ".sh" or p.read_bytes().startswith(b"#!/bin/bash")]
+
+
+LINTERS = {
+    "ruff check": [BIN / "ruff", "check", "."],
+    "ruff format": [BIN / "ruff", "format", "--check", "."],
+    "mypy": [BIN / "mypy"],
+    "shellcheck": [BIN / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts()],
+}
+
+
+@pytest.mark.parametrize("command", LINTERS.values(), ids=LINTERS.keys())
+def test_linter(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,71 @@
+"""Every cause is complete: named by the contract, tested alone, broken in the lab, documented."""
+
+from pathlib import Path
+
+from gretrace.verdicts import CAUSES
+
+ROOT = Path(__file__).parents[2]
+
+# The names that users' scripts depend on.
+CONTRACT = [
+    "no-gre-module",
+    "malformed-gre",
+    "unsupported-version",
+    "bad-checksum",
+    "multicast-loop",
+    "firewall-outer",
+    "rp-filter-outer",
+    "key-mismatch",
+    "key-missing",
+    "key-unexpected",
+    "nat-remote",
+    "local-mismatch",
+    "tunnel-down",
+    "wrong-type",
+    "wrong-netns",
+    "no-tunnel",
+    "fallback-taken",
+    "checksum-policy",
+    "sequence-policy",
+    "sequence-old",
+    "ecn",
+    "truncated-inner",
+    "rp-filter",
+    "martian-source",
+    "keepalive-unanswered",
+    "forwarding-off",
+    "no-route",
+    "firewall",
+    "tc-drop",
+    "xdp-drop",
+    "mtu",
+    "tx-no-route",
+    "tx-loop",
+    "tx-mtu",
+    "tx-no-neighbour",
+    "other",
+]
+
+
+def test_names_are_those_of_the_contract_and_unique():
+    names = [cause.name for cause in CAUSES]
+    assert set(names) <= set(CONTRACT)
+    assert len(names) == len(set(names))
+
+
+def test_every_cause_says_what_it_means():
+    for cause in CAUSES:
+        assert cause.meaning
+        assert cause.recognise.__doc__
+
+
+def test_every_cause_is_broken_in_the_lab_and_documented():
+    lab = "".join(path.read_text() for path in (ROOT / "tests" / "lab").glob("test_*.py"))
+    readme = (ROOT / "README.md").read_text()
+    for cause in CAUSES:
+        assert f'"{cause.name}"' in lab, cause.name
+        assert f"| `{cause.name}` | {cause.meaning} |" in readme, cause.name
+
+
+def test_the_last_resort_is_the_last():
+    assert [cause.last_resort for cause in CAUSES] == [False] * (len(CAUSES) - 1) + [True]

@@ -1,0 +1,55 @@
+"""Tunnels, packets and drops for tests that need no kernel."""
+
+from ipaddress import ip_address
+
+from gretrace.model import Drop, Place, Traffic, Tunnel
+from gretrace.packet import parse_packet
+from gretrace.verdicts import Case
+from tests.frames import gre_packet
+
+A, B = "20.1.1.2", "20.1.1.1"
+NETNS, VB = 4026532000, 7
+GRE_RCV = Place("gre_rcv", "ip_gre")
+SILENT = Traffic(received=0, sent=5)
+HEARD = Traffic(received=9, sent=5, received_while_watching=2)
+ONCE_HEARD = Traffic(received=9, sent=5, received_while_watching=0)
+
+
+def tunnel(name="gre1", *, local=B, remote=A, key=None, ifindex=10, kind="gre", **more):
+    """A tunnel as `ip link add NAME type gre local .. remote .. key ..` makes it."""
+    values = {"ikey": key, "okey": key, "ttl": 255, **more}
+    return Tunnel(
+        name=name,
+        ifindex=ifindex,
+        netns=NETNS,
+        kind=kind,
+        local=ip_address(local) if local else None,
+        remote=ip_address(remote) if remote else None,
+        **values,
+    )
+
+
+def drop(
+    packet=None, *, place=GRE_RCV, reason="NOT_SPECIFIED", on_tunnel=False, length=None, **more
+):
+    """A drop of a packet, which may be bytes or the arguments of a GRE packet."""
+    data = gre_packet(A, B) if packet is None else packet
+    values = {"netns": NETNS, "ifindex": VB, "count": 1, "first_ns": 10**9, "last_ns": 10**9}
+    return Drop(
+        place=place,
+        reason=reason,
+        on_tunnel=on_tunnel,
+        packet=parse_packet(data, length),
+        **{**values, **more},
+    )
+
+
+def case(packet=None, *tunnels, traffic=None, ip="ip", **more):
+    """A case for the verdicts; every tunnel is silent unless told otherwise."""
+    return Case(
+        drop(packet, **more),
+        list(tunnels),
+        traffic or {t.ifindex: SILENT for t in tunnels},
+        iif="vb",
+        ip=ip,
+    )

@@ -1,0 +1,104 @@
+"""Errors become one line and an exit code, wherever they come from."""
+
+import sys
+
+import pytest
+
+from gretrace import __version__, features
+from gretrace.cli import run
+from gretrace.errors import PrerequisiteError
+
+# In the package the command has the name of its module.
+command = sys.modules["gretrace.cli.explain_drop"]
+
+
+@pytest.fixture
+def capable(monkeypatch):
+    """As if the kernel had all that is needed."""
+    monkeypatch.setattr(command, "require_privilege", lambda: None)
+    monkeypatch.setattr(command, "require_gre", lambda: None)
+
+
+def refused(capsys, *arguments):
+    code = run(arguments)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gretrace: ")
+    assert err.count("\n") == 1, err
+    return code, err
+
+
+@pytest.mark.usefixtures("capable")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain-drop", "--key", "12x"], "'12x' is no GRE key"),
+        (["explain-drop", "--remote", "1.2.3"], "'1.2.3' is no IPv4 or IPv6 address"),
+        (["explain-drop", "--netns", "nowhere"], "there is no network namespace 'nowhere'"),
+        (["explain-drop", "--netns", "999999999"], "there is no network namespace"),
+        (["explain-drop", "--netns", "/nowhere"], "there is no network namespace"),
+        (["explain-drop", "--netns", "x", "--all-netns"], "contradict"),
+        (["explain-drop", "-c", "0"], "-c"),
+        (["explain-drop", "--duration", "-1"], "--duration"),
+        (["explain-drop", "-o", "xml"], "xml"),
+        (["explain-drop", "surplus"], "surplus"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(capsys, arguments, words):
+    code, err = refused(capsys, *arguments)
+    assert code == 2
+    assert words in err
+
+
+def test_without_privilege_it_says_what_to_do(capsys, monkeypatch):
+    monkeypatch.setattr(features, "_effective_capabilities", lambda: 0)
+    code, err = refused(capsys, "explain-drop")
+    assert code == 4
+    assert "needs root; run it with sudo" in err
+
+
+def test_without_gre_it_says_what_to_do(capsys, monkeypatch):
+    monkeypatch.setattr(command, "require_privilege", lambda: None)
+    monkeypatch.setattr(features, "has_gre", lambda: False)
+    code, err = refused(capsys, "explain-drop")
+    assert code == 4
+    assert "has no GRE" in err
+    assert "CONFIG_NET_IPGRE" in err
+
+
+@pytest.mark.usefixtures("capable")
+def test_a_kernel_that_takes_no_probe_is_a_missing_prerequisite(capsys, monkeypatch):
+    def refuse(*_):
+        raise PrerequisiteError("this kernel has no BTF", "boot one that has")
+
+    monkeypatch.setattr(command, "open_drops", refuse)
+    monkeypatch.setattr(command, "TunnelTables", NoTables)
+    code, err = refused(capsys, "explain-drop")
+    assert code == 4
+    assert "no BTF; boot one that has" in err
+
+
+class NoTables:
+    def __init__(self, *_, **__):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_an_interrupt_before_the_start_is_no_traceback(capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "require_privilege", interrupt)
+    assert run(["explain-drop"]) == 1
+    # click ends the line on which the terminal has put ^C.
+    assert capsys.readouterr().err.strip() == "gretrace: interrupted; nothing is left attached"
+
+
+def test_version_and_help(capsys):
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+    assert run(["explain-drop", "--help"]) == 0
+    assert "--ready-file" in capsys.readouterr().out

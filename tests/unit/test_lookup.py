@@ -1,0 +1,130 @@
+"""The passes of ip_tunnel_lookup(), one by one; the lab holds them against the kernel."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from gretrace.lookup import Mismatch, Pass, Query, candidates, lookup
+from tests.unit.cases import A, B, tunnel
+
+TEB = 0x6558
+OTHER = "20.1.1.99"
+
+
+def query(*, key=None, remote=A, local=B, protocol=0x0800, link=7):
+    return Query(ip_address(remote), ip_address(local), key, protocol, link)
+
+
+def chosen(tunnels, asked):
+    match = lookup(tunnels, asked)
+    return (match.tunnel.name, match.decided_by) if match else None
+
+
+EXACT = tunnel("exact")
+REMOTE = tunnel("remote", local=None, ifindex=11)
+LOCAL = tunnel("local", remote=None, ifindex=12)
+FALLBACK = tunnel("gre0", local=None, remote=None, ifindex=2, fallback=True)
+EXTERNAL = tunnel("ext", local=None, remote=None, ifindex=13, external=True)
+ALL = [FALLBACK, EXTERNAL, LOCAL, REMOTE, EXACT]
+
+
+def test_the_passes_come_in_the_kernels_order():
+    expected = [
+        ("exact", Pass.EXACT),
+        ("remote", Pass.REMOTE),
+        ("local", Pass.LOCAL),
+        ("ext", Pass.COLLECT_MD),
+        ("gre0", Pass.FALLBACK),
+        None,
+    ]
+    left = list(ALL)
+    for answer in expected:
+        assert chosen(left, query()) == answer
+        if answer:
+            left = [t for t in left if t.name != answer[0]]
+
+
+def test_keys_must_be_equal_and_no_key_equals_only_no_key():
+    for ours, theirs, fits in [
+        (1, 1, True),
+        (1, 2, False),
+        (1, None, False),
+        (None, 1, False),
+        (0, 0, True),
+        (0, None, False),
+        (None, 0, False),
+        (None, None, True),
+    ]:
+        assert (lookup([tunnel(key=ours)], query(key=theirs)) is not None) == fits, (ours, theirs)
+
+
+def test_between_any_and_any_key_0_and_no_key_are_the_same():
+    for ours, theirs, fits in [(0, None, True), (None, 0, True), (5, 5, True), (5, None, False)]:
+        anywhere = tunnel(local=None, remote=None, key=ours)
+        assert (lookup([anywhere], query(key=theirs)) is not None) == fits, (ours, theirs)
+
+
+def test_a_device_that_is_down_is_passed_by():
+    assert lookup([tunnel(up=False)], query()) is None
+    assert chosen([tunnel("down", up=False), REMOTE], query()) == ("remote", Pass.REMOTE)
+
+
+def test_the_tunnel_bound_to_the_packets_device_is_preferred():
+    bound = tunnel("bound", ifindex=20, link=7)
+    unbound = tunnel("unbound", ifindex=21)
+    assert chosen([bound, unbound], query(link=7)) == ("bound", Pass.EXACT)
+    # One bound to another device is still better than none.
+    assert chosen([bound], query(link=8)) == ("bound", Pass.EXACT)
+    # A bound tunnel of a later pass wins over an unbound one of an earlier.
+    assert chosen([unbound, tunnel("wild", local=None, link=7)], query(link=7))[0] == "wild"
+
+
+def test_multicast_tunnels_are_met_in_the_third_pass():
+    group = tunnel("group", remote="239.1.1.1")
+    assert chosen([group], query(local="239.1.1.1")) == ("group", Pass.LOCAL)
+    assert lookup([group], query()) is None
+
+
+def test_frames_go_to_gretap_first_and_then_to_gre():
+    tap = tunnel("tap", kind="gretap", ifindex=30)
+    assert chosen([EXACT, tap], query(protocol=TEB)) == ("tap", Pass.EXACT)
+    assert chosen([EXACT], query(protocol=TEB)) == ("exact", Pass.EXACT)
+    assert lookup([tap], query()) is None
+
+
+def mismatches(tunnels, asked):
+    return {c.tunnel.name: set(c.mismatches) for c in candidates(tunnels, asked)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        ({"key": 1}, {Mismatch.KEY}),
+        ({"remote": OTHER}, {Mismatch.REMOTE}),
+        ({"local": OTHER}, {Mismatch.LOCAL}),
+        ({"up": False}, {Mismatch.DOWN}),
+        ({"kind": "gretap"}, {Mismatch.TYPE}),
+        ({"key": 0, "remote": OTHER}, {Mismatch.KEY, Mismatch.REMOTE}),
+        ({"local": None}, set()),
+        ({"remote": None}, set()),
+        ({"remote": "239.1.1.1"}, {Mismatch.REMOTE}),
+        ({"external": True, "remote": None, "local": None, "up": False}, {Mismatch.DOWN}),
+    ],
+)
+def test_mismatches_say_all_that_does_not_fit(changes, expected):
+    assert mismatches([tunnel(**changes)], query()) == {"gre1": expected}
+
+
+def test_the_nearest_comes_first_and_the_fallback_is_no_candidate():
+    tunnels = [
+        FALLBACK,
+        tunnel("far", remote=OTHER, local=OTHER, key=5),
+        tunnel("remote", remote=OTHER),
+        tunnel("local", local=OTHER),
+        tunnel("key", key=5),
+        tunnel("down", up=False),
+        tunnel("v6", local="fd00::1", remote="fd00::2", kind="ip6gre"),
+    ]
+    order = [c.tunnel.name for c in candidates(tunnels, query())]
+    assert order == ["down", "key", "local", "remote", "far"]

@@ -1,0 +1,34 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from gretrace.errors import UsageError
+from gretrace.namespaces import Namespace, all_namespaces, entered, find_namespace, own_namespace
+
+
+def test_a_process_names_its_namespace():
+    assert find_namespace(str(os.getpid())) == own_namespace()
+    assert find_namespace("/proc/self/ns/net") == own_namespace()
+    assert own_namespace().name is None
+
+
+def test_what_does_not_exist_is_refused():
+    for spec in ("nowhere", "999999999", "/nowhere", "", "."):
+        with pytest.raises(UsageError, match="there is no network namespace"):
+            find_namespace(spec)
+
+
+def test_our_own_is_the_first_of_all():
+    assert all_namespaces()[0] == own_namespace()
+
+
+def test_commands_reach_each_namespace():
+    assert own_namespace().ip == "ip"
+    assert Namespace(1, Path("/run/netns/blue"), "blue").ip == "ip -n blue"
+    assert Namespace(1, Path("/proc/7/ns/net"), "7").ip == "nsenter --net=/proc/7/ns/net ip"
+
+
+def test_to_enter_our_own_is_nothing():
+    with entered(own_namespace()):
+        assert own_namespace() == find_namespace(str(os.getpid()))

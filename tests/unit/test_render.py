@@ -1,0 +1,124 @@
+import io
+import json
+
+import pytest
+
+from gretrace.explain import tuple_of
+from gretrace.model import Report
+from gretrace.render.record import JsonOutput, show_time, to_record
+from gretrace.render.text import TextOutput, summary
+from gretrace.verdicts import explain
+from tests.frames import gre_packet, ipv4
+from tests.unit.cases import A, B, case, drop, tunnel
+
+SECOND = 10**9
+KEYS = [
+    "time", "first_seen", "cause", "count", "netns", "iif", "family", "remote", "local", "key",
+    "flags", "protocol", "inner", "tunnel", "summary", "evidence", "fix", "kernel", "confidence",
+]  # fmt: skip
+
+
+def report(key=2, *, count=1, ours=1, protocol=0x0800):
+    judged = case(gre_packet(A, B, key=key, protocol=protocol), tunnel(key=ours))
+    seen = tuple_of(judged.drop, judged.tunnels)
+    return Report(explain(judged), judged.drop, "vb", seen, count, SECOND, 2 * SECOND)
+
+
+def test_every_name_of_the_contract_is_there_in_its_order():
+    assert list(to_record(report())) == KEYS
+
+
+def test_values_are_those_of_the_report():
+    record = to_record(report(count=7))
+    assert record["time"] == "1970-01-01T00:00:02.000000Z"
+    assert record["first_seen"] == "1970-01-01T00:00:01.000000Z"
+    assert (record["cause"], record["count"], record["tunnel"]) == ("key-mismatch", 7, "gre1")
+    assert (record["remote"], record["local"], record["key"]) == (A, B, 2)
+    assert (record["flags"], record["protocol"], record["family"]) == (["key"], "0x0800", 4)
+    assert record["inner"] == {"src": "10.10.10.2", "dst": "10.10.10.1", "protocol": 17}
+    assert record["fix"][0]["where"] == "here"
+    assert record["fix"][1] == {
+        "where": "peer", "command": None, "note": report().verdict.finding.fix[1].note,
+    }  # fmt: skip
+    assert record["kernel"] == {
+        "function": "gre_rcv", "module": "ip_gre", "reason": "NOT_SPECIFIED",
+    }  # fmt: skip
+
+
+def test_key_0_and_no_key_stay_apart_in_json():
+    assert to_record(report(key=0))["key"] == 0
+    assert to_record(report(key=None))["key"] is None
+
+
+def test_a_packet_on_a_tunnel_has_the_tunnels_tuple():
+    ours = tunnel(key=5, ifindex=7)
+    dead = drop(ipv4("9.9.9.9", "10.10.10.1", 17, bytes(8)), on_tunnel=True)
+    seen = tuple_of(dead, [ours])
+    record = to_record(Report(explain(case(None, ours)), dead, "gre1", seen, 1, SECOND, SECOND))
+    assert (record["remote"], record["local"], record["key"]) == (A, B, 5)
+    assert record["inner"] == {"src": "9.9.9.9", "dst": "10.10.10.1", "protocol": 17}
+
+
+def test_an_unknown_tuple_is_all_null():
+    record = to_record(
+        Report(explain(case(b"")), drop(b""), None, tuple_of(drop(b""), []), 1, SECOND, SECOND)
+    )
+    for name in ("iif", "family", "remote", "local", "key", "protocol", "inner", "tunnel"):
+        assert record[name] is None, name
+    assert record["flags"] == []
+
+
+def test_json_is_one_object_a_line():
+    stream = io.StringIO()
+    output = JsonOutput(stream)
+    output.show("x", report())
+    output.show("x", report(count=2))
+    output.finish([report(count=2)])
+    assert [json.loads(line)["count"] for line in stream.getvalue().splitlines()] == [1, 2]
+
+
+def text(*shown, terminal=False, color=False):
+    stream = io.StringIO()
+    output = TextOutput(stream, color=color, terminal=terminal)
+    for identity, one in shown:
+        output.show(identity, one)
+    return stream.getvalue()
+
+
+def test_a_block_explains_and_a_growth_is_one_line():
+    lines = text(("x", report()), ("x", report(count=1234))).splitlines()
+    assert lines[0] == "DROP key-mismatch gre1"
+    assert lines[1] == "  gre1 expects key 1, but the packets from 20.1.1.2 carry key 2."
+    assert lines[2] == "  path    vb -> gre_rcv -> parse -> lookup x"
+    assert lines[-1] == f"     1234  key-mismatch gre1 {A} > {B}, key 2 0x0800"
+
+
+def test_the_same_fault_with_another_payload_is_not_explained_again():
+    shown = text(("x", report()), ("y", report(protocol=0x86DD)))
+    assert shown.count("gre1 expects key 1") == 1
+    assert f"DROP key-mismatch gre1 {A} > {B}, key 2 0x86dd: as above" in shown
+
+
+def test_counts_grow_in_place_on_a_terminal():
+    shown = text(("x", report()), ("x", report(count=9)), terminal=True)
+    assert shown.count("\x1b[1A\x1b[J") == 1
+    assert shown.count("DROP key-mismatch") == 1
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_color(color):
+    assert ("\x1b[1;31m" in text(("x", report()), color=color)) == color
+
+
+def test_the_summary_puts_the_most_frequent_first():
+    rows = summary([report(count=2), report(key=None, count=10)]).splitlines()[2:]
+    assert [row.split()[:2] for row in rows] == [["10", "key-missing"], ["2", "key-mismatch"]]
+    assert rows[0].split()[-2:] == ["none", "vb"]
+
+
+def test_an_empty_summary_says_so():
+    assert summary([]) == "No GRE packet was dropped."
+
+
+def test_times_are_rfc_3339_in_utc():
+    assert show_time(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456Z"

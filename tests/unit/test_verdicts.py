@@ -1,0 +1,211 @@
+"""Every verdict over tables of tunnels and packets; no kernel, no root."""
+
+import pytest
+
+from gretrace.model import Confidence, Place, Where
+from gretrace.verdicts import CAUSES, Case, explain
+from gretrace.verdicts.quiet import is_quiet
+from tests.frames import gre, gre_packet, ipv4
+from tests.unit.cases import HEARD, ONCE_HEARD, SILENT, A, B, case, tunnel
+
+OTHER = "20.1.1.99"
+NATTED = gre_packet("20.1.1.254", B, key=1)
+
+
+def keyed(key):
+    return gre_packet(A, B, key=key)
+
+
+EXPECTED = {
+    "key-mismatch": (case(keyed(2), tunnel(key=1)), "gre1"),
+    "key-mismatch, key 0 against 1": (case(keyed(0), tunnel(key=1)), "gre1"),
+    "key-missing": (case(keyed(None), tunnel(key=1)), "gre1"),
+    "key-missing, key 0": (case(keyed(None), tunnel(key=0)), "gre1"),
+    "key-unexpected": (case(keyed(2), tunnel()), "gre1"),
+    "key-unexpected, key 0": (case(keyed(0), tunnel()), "gre1"),
+    "nat-remote": (case(NATTED, tunnel(key=1)), "gre1"),
+    "nat-remote, fell silent": (case(NATTED, tunnel(key=1), traffic={10: ONCE_HEARD}), "gre1"),
+    "nat-remote, others are heard": (
+        case(
+            NATTED,
+            tunnel("gre1", remote=OTHER, key=1, ifindex=10),
+            tunnel("gre2", key=1, ifindex=11),
+            traffic={10: HEARD, 11: SILENT},
+        ),
+        "gre2",
+    ),
+    "local-mismatch": (case(gre_packet(A, OTHER, key=1), tunnel(key=1)), "gre1"),
+    "tunnel-down": (case(keyed(1), tunnel(key=1, up=False)), "gre1"),
+    "key-mismatch, and down": (case(keyed(2), tunnel(key=1, up=False)), "gre1"),
+    "wrong-type": (case(keyed(1), tunnel(key=1, kind="gretap")), "gre1"),
+    "no-tunnel": (case(keyed(1)), None),
+    "no-tunnel, two things differ": (case(NATTED, tunnel(key=2)), None),
+    "no-tunnel, the peer is heard": (case(NATTED, tunnel(key=1), traffic={10: HEARD}), None),
+    "no-tunnel, several fell silent": (
+        case(
+            NATTED,
+            tunnel("gre1", key=1, ifindex=10),
+            tunnel("gre2", remote=OTHER, key=1, ifindex=11),
+            traffic={10: ONCE_HEARD, 11: ONCE_HEARD},
+        ),
+        None,
+    ),
+    "other, the tunnel fits": (case(keyed(1), tunnel(key=1)), None),
+    "other, the fallback device is up": (
+        case(keyed(1), tunnel("gre0", local=None, remote=None, fallback=True)),
+        None,
+    ),
+    "other, another function": (case(keyed(2), tunnel(key=1), place=Place("nft_do_chain")), None),
+    "other, the demultiplexer": (
+        case(keyed(2), tunnel(key=1), place=Place("gre_rcv", "gre")),
+        None,
+    ),
+    "other, version 1": (case(gre_packet(A, B, flags=1), tunnel(key=1)), None),
+    "other, routing bit": (case(gre_packet(A, B, flags=0x4000), tunnel(key=1)), None),
+    "other, shorter than 12 bytes": (
+        case(ipv4(A, B, 47, gre(b"", protocol=0)), tunnel(key=1)),
+        None,
+    ),
+    "other, no IP": (case(b"\0" * 60, tunnel(key=1)), None),
+}
+
+
+@pytest.mark.parametrize(("name", "judged", "tunnel_name"), [(n, *e) for n, e in EXPECTED.items()])
+def test_verdict(name, judged, tunnel_name):
+    verdict = explain(judged)
+    assert verdict.cause == name.partition(",")[0]
+    assert verdict.finding.tunnel == tunnel_name
+    assert verdict.finding.summary.endswith(".")
+    assert verdict.finding.evidence
+    assert verdict.finding.fix, "empty advice is no advice"
+
+
+def test_every_cause_has_a_case():
+    assert {name.partition(",")[0] for name in EXPECTED} == {cause.name for cause in CAUSES}
+
+
+def test_no_two_causes_recognise_the_same_drop():
+    for name, (judged, _) in EXPECTED.items():
+        claims = [c.name for c in CAUSES if not c.last_resort and c.recognise(judged)]
+        assert len(claims) <= 1, (name, claims)
+
+
+def command(judged):
+    return explain(judged).finding.fix[0].command
+
+
+def test_the_command_repeats_every_attribute():
+    ours = tunnel(
+        key=1, icsum=True, ocsum=True, iseq=True, oseq=True, link=3, link_name="eth0",
+        ttl=64, tos=0x10, pmtudisc=False, ignore_df=True,
+    )  # fmt: skip
+    assert command(case(gre_packet(A, B, key=2), ours)) == (
+        "ip link change gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 "
+        "icsum ocsum iseq oseq dev eth0 ttl 64 tos 0x10 nopmtudisc ignore-df"
+    )
+
+
+def test_a_removed_key_is_said():
+    assert "noikey nookey" in command(case(keyed(None), tunnel(key=1)))
+
+
+def test_keys_that_differ_by_intent_stay_so():
+    ours = tunnel(ikey=1, okey=9)
+    assert "ikey 2 okey 9" in command(case(keyed(2), ours))
+    only_ours = command(case(keyed(None), ours))
+    assert "noikey" in only_ours
+    assert "okey 9" in only_ours
+
+
+def test_wildcards_are_written_as_any():
+    # The remote must be given, even where it is any.
+    assert "local any remote 20.1.1.2" in command(case(keyed(2), tunnel(key=1, local=None)))
+
+
+def test_the_command_acts_in_the_right_namespace():
+    judged = case(keyed(1), tunnel(key=1, up=False), ip="ip -n blue")
+    assert command(judged) == "ip -n blue link set gre1 up"
+
+
+def test_a_new_tunnel_gets_a_free_name_and_the_packets_own_values():
+    far = tunnel("gre1", remote=OTHER, local=OTHER, key=9)
+    assert command(case(keyed(2), far)) == (
+        "ip link add gre2 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 ttl 255"
+        " && ip link set gre2 up"
+    )
+    assert "type gretap" in command(case(gre_packet(A, B, bytes(60), protocol=0x6558)))
+
+
+def test_a_tunnel_that_is_down_too_is_set_up_as_well():
+    fixes = explain(case(keyed(2), tunnel(key=1, up=False))).finding.fix
+    assert fixes[-1].command == "ip link set gre1 up"
+
+
+def test_nat_advises_here_path_and_peer():
+    finding = explain(EXPECTED["nat-remote"][0]).finding
+    assert [fix.where for fix in finding.fix] == [Where.HERE, Where.PATH, Where.PEER]
+    assert "remote 20.1.1.254" in finding.fix[0].command
+    assert finding.confidence is Confidence.CERTAIN
+    assert "gre1 has sent 5 packets and never received one." in finding.evidence
+
+
+def test_nat_is_only_likely_when_the_tunnel_was_heard_before():
+    finding = explain(EXPECTED["nat-remote, fell silent"][0]).finding
+    assert finding.confidence is Confidence.LIKELY
+
+
+def test_a_rival_makes_the_verdict_likely_and_is_named():
+    judged = case(keyed(2), tunnel(key=1), tunnel("gre2", remote=OTHER, key=2, ifindex=11))
+    finding = explain(judged).finding
+    assert finding.confidence is Confidence.LIKELY
+    assert any("by its remote: gre2" in line for line in finding.evidence)
+
+
+def test_a_checksum_that_cannot_be_verified_makes_the_verdict_likely():
+    data = gre_packet(A, B, bytes(range(200)), key=2, checksum=True)
+    sample = case(data[:128], tunnel(key=1), length=len(data))
+    assert explain(sample).finding.confidence is Confidence.LIKELY
+    whole = case(data, tunnel(key=1))
+    assert explain(whole).finding.confidence is Confidence.CERTAIN
+    broken = case(data[:-1] + b"\0", tunnel(key=1))
+    assert explain(broken).cause == "other"
+
+
+def test_without_the_tunnels_nothing_is_claimed():
+    judged = case(keyed(2), tunnel(key=1))
+    assert explain(Case(judged.drop, None, iif="vb")).cause == "other"
+
+
+def test_the_path_ends_where_the_packet_died():
+    assert explain(case(keyed(2), tunnel(key=1))).finding.path == (
+        "vb",
+        "gre_rcv",
+        "parse",
+        "lookup",
+    )
+    elsewhere = case(keyed(2), tunnel(key=1), place=Place("nft_do_chain", "nf_tables"))
+    assert explain(elsewhere).finding.path == ("vb", "nft_do_chain [nf_tables]")
+
+
+@pytest.mark.parametrize(
+    ("function", "on_tunnel", "quiet"),
+    [
+        ("tpacket_rcv", False, True),
+        ("icmpv6_rcv", True, True),
+        ("icmpv6_rcv", False, False),
+        ("tcp_v4_rcv", True, True),
+        ("ip_rcv_finish_core", True, False),
+        ("ip6_mc_input", True, False),
+        ("gre_rcv", False, False),
+    ],
+)
+def test_quiet_places(function, on_tunnel, quiet):
+    judged = case(keyed(1), place=Place(function), on_tunnel=on_tunnel)
+    assert is_quiet(judged.drop) == quiet
+
+
+def test_multicast_that_nobody_joined_is_quiet_unless_a_reason_says_more():
+    hello = ipv4(A, "224.0.0.5", 89, bytes(44))
+    place = Place("ip_rcv_finish_core")
+    assert is_quiet(case(hello, place=place, on_tunnel=True).drop)
+    assert not is_quiet(case(hello, place=place, on_tunnel=True, reason="IP_RPFILTER").drop)
