@@ -9,6 +9,7 @@ from typing import Any
 from pyroute2.iproute import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from gretrace.errors import PrerequisiteError
 from gretrace.model import Address, Traffic, Tunnel
 from gretrace.namespaces import Namespace, all_namespaces, entered
 from gretrace.netlink import KINDS
@@ -158,18 +159,26 @@ class TunnelTables:
         self._namespaces = {namespace.inode: namespace for namespace in namespaces}
         self._find_more = find_more
         self._tables: dict[int, TunnelTable] = {}
-        self._unknown: set[int] = set()
+        self._unreachable: set[int] = set()
+
+    def open(self, namespace: Namespace) -> TunnelTable:
+        """Open the table of a namespace.
+
+        Raises PrerequisiteError when it cannot be entered.
+        """
+        table = self._tables[namespace.inode] = TunnelTable(namespace)
+        return table
 
     def of(self, inode: int) -> TunnelTable | None:
-        """Return the table of a namespace; None when it cannot be found (any more)."""
-        if inode not in self._tables and inode not in self._unknown:
+        """Return the table of a namespace; None when it cannot be found or entered (any more)."""
+        if inode not in self._tables and inode not in self._unreachable:
             if inode not in self._namespaces and self._find_more:
                 self._namespaces |= {n.inode: n for n in all_namespaces()}
             try:
-                self._tables[inode] = TunnelTable(self._namespaces[inode])
-            except (KeyError, OSError):
+                self.open(self._namespaces[inode])
+            except (KeyError, OSError, PrerequisiteError):
                 # Inodes are used again, but not before long; asking each time would cost more.
-                self._unknown.add(inode)
+                self._unreachable.add(inode)
         return self._tables.get(inode)
 
     def opened(self) -> Iterable[TunnelTable]:

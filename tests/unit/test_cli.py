@@ -1,6 +1,7 @@
 """Errors become one line and an exit code, wherever they come from."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +39,7 @@ def refused(capsys, *arguments):
         (["explain-drop", "--netns", "999999999"], "there is no network namespace"),
         (["explain-drop", "--netns", "/nowhere"], "there is no network namespace"),
         (["explain-drop", "--netns", "x", "--all-netns"], "contradict"),
+        (["explain-drop", "--iif", "lo", "--all-netns"], "--iif needs one namespace"),
         (["explain-drop", "-c", "0"], "-c"),
         (["explain-drop", "--duration", "-1"], "--duration"),
         (["explain-drop", "-o", "xml"], "xml"),
@@ -82,6 +84,9 @@ def test_a_kernel_that_takes_no_probe_is_a_missing_prerequisite(capsys, monkeypa
 class NoTables:
     def __init__(self, *_, **__):
         pass
+
+    def open(self, namespace):
+        return SimpleNamespace(namespace=namespace)
 
     def close(self):
         pass

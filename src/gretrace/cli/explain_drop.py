@@ -21,7 +21,7 @@ from gretrace.features import require_gre, require_privilege
 from gretrace.live import Watch
 from gretrace.model import Address
 from gretrace.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
-from gretrace.tunnels import TunnelTables
+from gretrace.tunnels import TunnelTable, TunnelTables
 from gretrace.wanted import Wanted
 
 
@@ -64,21 +64,20 @@ def explain_drop(
     require_gre()
     with ExitStack() as stack:
         tables = stack.enter_context(closing(TunnelTables(namespaces, find_more=all_netns)))
+        # Before anything is judged: a verdict asks what a tunnel has received since.
+        table = None if all_netns else tables.open(namespaces[0])
         wanted = Wanted(
             remote=remote,
             local=local,
             key=key if isinstance(key, int) else None,
             no_key=key == "none",
-            ifindex=_ifindex(tables, namespaces, iif) if iif else None,
-            netns=None if all_netns else namespaces[0].inode,
+            ifindex=_ifindex(table, iif) if iif else None,
+            netns=table.namespace.inode if table else None,
         )
         try:
             drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity)))
         finally:
             voice.detail()
-        # Read before anything is judged: a verdict asks what was received since.
-        for namespace in namespaces:
-            tables.of(namespace.inode)
         explainer = Explainer(drops, tables, wanted, drop_reasons)
         watch = stack.enter_context(Watch(duration))
         announce_ready(voice, ready_file)
@@ -95,12 +94,10 @@ def _namespaces(name: str | None, *, all_netns: bool) -> list[Namespace]:
     return [find_namespace(name) if name else own_namespace()]
 
 
-def _ifindex(tables: TunnelTables, namespaces: list[Namespace], name: str) -> int:
-    """Find the one interface of this name; several namespaces may have one, with another index."""
-    if len(namespaces) > 1:
+def _ifindex(table: TunnelTable | None, name: str) -> int:
+    if table is None:
         raise UsageError("--iif needs one namespace", "give --netns instead of --all-netns")
-    table = tables.of(namespaces[0].inode)
-    ifindex = table.link_index(name) if table else None
+    ifindex = table.link_index(name)
     if ifindex is None:
         raise UsageError(
             f"there is no interface {name!r} here", "see `ip link` for those there are"

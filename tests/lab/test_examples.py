@@ -1,0 +1,18 @@
+"""Every example does what its text promises; each of them checks that itself."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.sh"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EXAMPLES if path.stem != "lab"], ids=lambda path: path.stem
+)
+def test_example(path):
+    done = subprocess.run([path], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
+    assert "gt-" not in left.stdout
