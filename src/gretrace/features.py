@@ -41,7 +41,7 @@ def has_gre() -> bool:
     if _lists_gre(installed / "modules.builtin") or _lists_gre(installed / "modules.dep"):
         return True
     # A container has no /lib/modules of its host; the names of built-in functions remain.
-    from gretrace.engine.libbpf import kernel_has_function
+    from gretrace.engine.btf import kernel_has_function
 
     return kernel_has_function("gre_parse_header")
 

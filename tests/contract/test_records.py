@@ -10,7 +10,7 @@ import pytest
 from gretrace import contract
 from gretrace.contract import DropFilter, DropKey, DropMark, DropStats, DropTotals, FilterMatch
 from gretrace.engine.core import OBJECTS
-from gretrace.engine.libbpf import _ProgramInfo
+from gretrace.engine.programs import MapInfo, ProgramInfo
 
 HEADER = Path(__file__).parents[2] / "bpf" / "gretrace.h"
 STRUCTURES = {
@@ -20,6 +20,11 @@ STRUCTURES = {
     "drop_filter": DropFilter,
 }
 ENUMS = {"drop_mark": ("DROP_", DropMark), "filter_match": ("MATCH_", FilterMatch)}
+
+KERNEL_STRUCTURES = [
+    ("bpf_prog_info", ProgramInfo, ["id", "nr_map_ids", "map_ids", "name", "recursion_misses"]),
+    ("bpf_map_info", MapInfo, ["name"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +73,12 @@ def test_enums_and_sizes_agree(tmp_path):
         f'_Static_assert({name} == {getattr(contract, name)}, "{name}");'
         for name in ("SAMPLE_SIZE", "PLACE_SIZE")
     ]
-    misses = _ProgramInfo.recursion_misses.offset
-    asserts.append(
-        f'_Static_assert(offsetof(struct bpf_prog_info, recursion_misses) == {misses}, "info");'
-    )
+    asserts += [
+        f'_Static_assert(offsetof(struct {struct}, {field}) == {offset}, "{field}");'
+        for struct, mirror, fields in KERNEL_STRUCTURES
+        for field in fields
+        for offset in [getattr(mirror, field).offset]
+    ]
     source = tmp_path / "check.c"
     includes = ["<stddef.h>", "<linux/types.h>", "<linux/bpf.h>", f'"{HEADER}"']
     source.write_text("\n".join([f"#include {i}" for i in includes] + asserts) + "\n")

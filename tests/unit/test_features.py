@@ -8,7 +8,7 @@ from gretrace.errors import PrerequisiteError
 def nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "PROC_MODULES", tmp_path / "modules")
     monkeypatch.setattr(features, "MODULES", tmp_path)
-    monkeypatch.setattr("gretrace.engine.libbpf.kernel_has_function", lambda _name: False)
+    monkeypatch.setattr("gretrace.engine.btf.kernel_has_function", lambda _name: False)
     release = tmp_path / features.os.uname().release
     release.mkdir()
     return tmp_path, release
@@ -36,7 +36,7 @@ def test_loaded_built_in_or_loadable(nothing, name, text):
 
 def test_built_in_without_a_module_tree(nothing, monkeypatch):
     del nothing
-    monkeypatch.setattr("gretrace.engine.libbpf.kernel_has_function", lambda name: "gre" in name)
+    monkeypatch.setattr("gretrace.engine.btf.kernel_has_function", lambda name: "gre" in name)
     assert features.has_gre()
 
 

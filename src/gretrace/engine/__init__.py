@@ -61,7 +61,7 @@ def open_drops(drop_filter: DropFilter, capacity: int) -> DropTable:
 
 def drop_reasons() -> dict[int, str]:
     """Return the names of the running kernel's drop reasons; empty before Linux 5.17."""
-    from gretrace.engine.libbpf import kernel_enum
+    from gretrace.engine.btf import kernel_enum
 
     names = kernel_enum("skb_drop_reason")
     return {value: name.removeprefix("SKB_DROP_REASON_") for value, name in names.items()}
@@ -69,6 +69,6 @@ def drop_reasons() -> dict[int, str]:
 
 def said() -> list[str]:
     """Return what libbpf and the verifier had to say so far."""
-    from gretrace.engine.libbpf import MESSAGES
+    from gretrace.engine.binding import MESSAGES
 
     return MESSAGES.lines

@@ -6,14 +6,10 @@ from pathlib import Path
 
 from gretrace.contract import DropFilter, DropKey, DropStats, DropTotals
 from gretrace.engine import Lost
-from gretrace.engine.libbpf import (
-    MESSAGES,
-    Bell,
-    BpfObject,
-    HashMap,
-    read_element,
-    recursion_misses,
-)
+from gretrace.engine.binding import MESSAGES
+from gretrace.engine.maps import HashMap, Ring, read_element
+from gretrace.engine.objects import BpfObject
+from gretrace.engine.programs import program_info
 from gretrace.errors import GretraceError, PrerequisiteError
 
 OBJECTS = Path(__file__).parent.parent / "objects"
@@ -41,7 +37,7 @@ class CoreDrops:
     PROGRAM = "count_drop"
 
     def __init__(self, drop_filter: DropFilter, capacity: int) -> None:
-        self._bell: Bell | None = None
+        self._bell: Ring | None = None
         self._object = open_object("drop")
         try:
             self._start(drop_filter, capacity)
@@ -57,7 +53,7 @@ class CoreDrops:
         self._object.load()
         self._drops = HashMap(self._object.map_fd("drops"), DropKey, DropStats)
         self._totals = self._object.map_fd("totals")
-        self._bell = Bell(self._object.map_fd("bell"))
+        self._bell = Ring(self._object.map_fd("bell"))
         self._object.attach(self.PROGRAM)
 
     def fileno(self) -> int:
@@ -69,7 +65,7 @@ class CoreDrops:
     def drain(self) -> None:
         """Make the descriptor unreadable again."""
         if self._bell:
-            self._bell.drain()
+            self._bell.take()
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Read every (struct drop_key, struct drop_stats)."""
@@ -78,8 +74,9 @@ class CoreDrops:
     def lost(self) -> Lost:
         """Read what was lost so far."""
         totals = DropTotals()
-        read_element(self._totals, 0, totals)
-        return Lost(totals.overflow, recursion_misses(self._object.program_fd(self.PROGRAM)))
+        info = program_info(self._object.program_fd(self.PROGRAM))
+        read_element(self._totals, totals)
+        return Lost(totals.overflow, info.recursion_misses)
 
     def close(self) -> None:
         """Detach and free everything."""

@@ -1,0 +1,75 @@
+"""A binding to libbpf.so.1, no wider than what gretrace calls.
+
+Functions are named as in bpf/libbpf.h, bpf/bpf.h and bpf/btf.h of libbpf 1.x.
+Failures are raised as OSError with libbpf's errno.
+"""
+
+import ctypes
+import errno
+import os
+from ctypes import c_char_p, c_int, c_size_t, c_void_p
+from typing import Any
+
+from gretrace.errors import PrerequisiteError
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError:
+        raise PrerequisiteError(
+            "libbpf.so.1 is not installed",
+            "install it: libbpf1 on Debian and Ubuntu, libbpf on Fedora and RHEL",
+        ) from None
+
+
+_LIB = _load()
+_DEBUG = 2  # enum libbpf_print_level
+_PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+
+def bind(name: str, result: Any, *arguments: Any) -> Any:
+    """Return a function of libbpf with its C types."""
+    function = getattr(_LIB, name)
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_set_print = bind("libbpf_set_print", c_void_p, c_void_p)
+_vsnprintf = ctypes.CDLL(None).vsnprintf
+_vsnprintf.argtypes = [c_char_p, c_size_t, c_char_p, c_void_p]
+
+
+class Messages:
+    """What libbpf and the verifier had to say; printed only when asked for."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._callback = _PRINT(self._keep)
+        _set_print(ctypes.cast(self._callback, c_void_p))
+
+    def _keep(self, level: int, text: bytes, arguments: int) -> int:
+        if level >= _DEBUG:
+            return 0
+        buffer = ctypes.create_string_buffer(4096)
+        _vsnprintf(buffer, len(buffer), text, arguments)
+        self.lines.append(buffer.value.decode("utf-8", "replace").rstrip())
+        return 0
+
+
+MESSAGES = Messages()
+
+
+def check_pointer(result: int | None, what: str) -> int:
+    """Return a pointer; raise OSError for NULL."""
+    if result is None or result == 0:
+        number = ctypes.get_errno() or errno.EINVAL
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def check(status: int, what: str) -> int:
+    """Return a status; raise OSError for a negative errno."""
+    if status < 0:
+        raise OSError(-status, f"{what}: {os.strerror(-status)}")
+    return status
