@@ -46,6 +46,19 @@ def udp(source, destination, payload=b"x" * 16, *, tos=0):
     return ipv4(source, destination, 17, header + payload, tos=tos)
 
 
+def ipv6(source, destination, next_header, payload, *, hop_limit=64):
+    """An IPv6 packet."""
+    head = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([next_header, hop_limit])
+    return head + ip_address(source).packed + ip_address(destination).packed + payload
+
+
+def answer(local, remote, *, protocol=0, **header):
+    """What a keepalive carries: the packet that comes back when it is answered."""
+    if ip_address(local).version == 6:
+        return ipv6(local, remote, 47, gre(b"", protocol=protocol, **header), hop_limit=255)
+    return ipv4(local, remote, 47, gre(b"", protocol=protocol, **header), ttl=255)
+
+
 def gre_packet(source, destination, payload=None, *, tos=0, **header):
     """A GRE packet between two routers, with an ordinary inner packet unless told otherwise."""
     inner = udp("10.10.10.2", "10.10.10.1") if payload is None else payload

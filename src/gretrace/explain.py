@@ -44,8 +44,8 @@ class Output(Protocol):
     def show(self, identity: Identity, report: Report) -> None:
         """Show a report that is new, or whose count has grown."""
 
-    def finish(self, reports: Iterable[Report]) -> None:
-        """Show the end."""
+    def finish(self, reports: Iterable[Report], heard: Mapping[str, int]) -> None:
+        """Show the end; `heard` are the packets that each tunnel received meanwhile."""
 
 
 class Explainer:
@@ -63,6 +63,8 @@ class Explainer:
         self._wanted = wanted
         self._load_reasons = load_reasons
         self._counted: dict[bytes, int] = {}
+        # Taken once, or the first sight of a drop would move with every adjustment of the clock.
+        self._clock_offset = time.time_ns() - time.monotonic_ns()
         self.reports: dict[Identity, Report] = {}
 
     @cached_property
@@ -82,9 +84,8 @@ class Explainer:
         for table in self._tables.opened():
             table.take_notice()
         changed: dict[Identity, None] = {}
-        clock_offset = time.time_ns() - time.monotonic_ns()
         for key, stats, count in fresh:
-            drop = decode_drop(key, stats, self._reasons, clock_offset)
+            drop = decode_drop(key, stats, self._reasons, self._clock_offset)
             identity = self._tally(drop, count - self._counted.get(key, 0))
             self._counted[key] = count
             if identity:
@@ -100,6 +101,15 @@ class Explainer:
     def lost(self) -> Lost:
         """Return what could not be explained because it was lost."""
         return self._drops.lost()
+
+    def heard(self) -> dict[str, int]:
+        """Return how many packets each tunnel has received since the start."""
+        return {
+            tunnel.name: traffic.received_while_watching
+            for table in self._tables.opened()
+            for tunnel in table.tunnels[:TRAFFIC_READ_FOR]
+            if tunnel.up and not tunnel.fallback and (traffic := table.traffic(tunnel.ifindex))
+        }
 
     @property
     def total(self) -> int:
@@ -121,6 +131,7 @@ class Explainer:
             verdict=verdict,
             drop=drop,
             iif=iif,
+            namespace=table.namespace.name if table else None,
             tuple=seen,
             count=fresh + (known.count if known else 0),
             first_ns=min(drop.first_ns, known.first_ns) if known else drop.first_ns,
@@ -184,7 +195,7 @@ def follow(
             show(new)
             for identity in new:
                 del pending[identity]
-    output.finish(explainer.reports.values())
+    output.finish(explainer.reports.values(), explainer.heard())
 
 
 def _read_traffic(case: Case, table: TunnelTable) -> dict[int, Traffic]:

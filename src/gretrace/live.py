@@ -19,7 +19,7 @@ class Readable(Protocol):
 class Watch:
     """Waits until a bell rings, and knows when it is time to stop.
 
-    Stops at SIGINT, at SIGTERM, or `duration` seconds after it was entered. The signals
+    Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered. The signals
     have their old handlers back when the block ends.
     """
 
@@ -37,7 +37,7 @@ class Watch:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         # Without it a signal between the check and select() would wait for the next bell.
         self._old_fd = signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._old[number] = signal.signal(number, self._stop)
         if self._duration is not None:
             self._deadline = time.monotonic() + self._duration

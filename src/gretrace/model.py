@@ -64,6 +64,7 @@ class Traffic:
     received: int
     sent: int
     received_while_watching: int = 0
+    received_lately: int = 0  # since the last time that anyone looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Packet:
     length: int  # bytes from the first byte of this IP header on
     gre: GreHeader | None = None
     gre_length: int = 0  # bytes from the GRE header's first byte to the packet's end
+    payload: bytes = b""  # what the GRE header carries, as far as it was there
     inner: Inner | None = None
     is_fragment: bool = False  # a later fragment: its payload begins with no header
 
@@ -220,7 +222,19 @@ class Report:
     verdict: Verdict
     drop: Drop  # the newest of its kind
     iif: str | None
+    namespace: str | None  # the name by which the user knows it; None for the caller's own
     tuple: Tuple
     count: int
     first_ns: int  # CLOCK_REALTIME
     last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """The keepalive responder on a tunnel, and what it did so far."""
+
+    hook: str  # tc or xdp
+    program_id: int
+    answered: int
+    refused: dict[str, int]  # packets by reason; reasons that never came are left out
+    last_answered_ns: int | None  # CLOCK_REALTIME

@@ -43,8 +43,9 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     gre, size = parse_gre(data[offset:])
     if gre and gre.has_checksum and gre.complete and len(data) == length:
         gre = replace(gre, checksum_valid=internet_checksum(data[offset:]) == 0)
-    inner = _parse_inner(gre.protocol, data[offset + size :]) if gre and gre.complete else None
-    return Packet(remote, local, protocol, length, gre, length - offset, inner)
+    payload = data[offset + size :] if gre and gre.complete else b""
+    inner = _parse_inner(gre.protocol, payload) if gre else None
+    return Packet(remote, local, protocol, length, gre, length - offset, payload, inner)
 
 
 def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
@@ -67,6 +68,45 @@ def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
             sequence = int.from_bytes(data[offset : offset + 4], "big")
         offset += 4
     return GreHeader(flags, protocol, key, sequence, complete=offset <= len(data)), offset
+
+
+def build_answer(local: Address, remote: Address) -> bytes:
+    """Build what a keepalive carries: the packet from us to the peer that is to come back."""
+    if local.version == 4:
+        return _build_ipv4(local, remote, _gre_header(0))
+    # RouterOS is the one that sends keepalives over IPv6, and this is its protocol.
+    return _build_ipv6(local, remote, _gre_header(ETH_P_IPV6))
+
+
+def build_keepalive(local: Address, remote: Address, flags: int, key: int) -> bytes:
+    """Build the keepalive that a peer sends us; `flags` are those of its outer GRE header."""
+    answer = build_answer(local, remote)
+    if local.version == 4:
+        return _build_ipv4(remote, local, _gre_header(ETH_P_IP, flags, key, answer))
+    return _build_ipv6(remote, local, _gre_header(ETH_P_IPV6, flags, key, answer))
+
+
+def _gre_header(protocol: int, flags: int = 0, key: int = 0, payload: bytes = b"") -> bytes:
+    header = bytearray(flags.to_bytes(2, "big") + protocol.to_bytes(2, "big"))
+    header += bytes(4) if flags & 0x8000 else b""
+    header += key.to_bytes(4, "big") if flags & 0x2000 else b""
+    header += (1).to_bytes(4, "big") if flags & 0x1000 else b""
+    packet = header + payload
+    if flags & 0x8000:
+        packet[4:6] = internet_checksum(bytes(packet)).to_bytes(2, "big")
+    return bytes(packet)
+
+
+def _build_ipv4(source: Address, destination: Address, payload: bytes) -> bytes:
+    header = bytearray(b"\x45\0" + (IPV4_MIN + len(payload)).to_bytes(2, "big") + bytes(4))
+    header += bytes([255, GRE, 0, 0]) + source.packed + destination.packed
+    header[10:12] = internet_checksum(bytes(header)).to_bytes(2, "big")
+    return bytes(header) + payload
+
+
+def _build_ipv6(source: Address, destination: Address, payload: bytes) -> bytes:
+    header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([GRE, 255])
+    return header + source.packed + destination.packed + payload
 
 
 def internet_checksum(data: bytes) -> int:

@@ -39,6 +39,7 @@ class TunnelTable:
             )
             self._changes.bind((0, RTMGRP_LINK))
         self._received_at_start: dict[int, int] = {}
+        self._received_at_last_look: dict[int, int] = {}
         self._names: dict[int, str | None] = {}
         self._stale = False
         self._tunnels = [self._tunnel(message) for message in self._dump()]
@@ -84,7 +85,25 @@ class TunnelTable:
             (message,) = self._netlink.get_links(ifindex)
         except (NetlinkError, ValueError):
             return None
-        return self._traffic(message)
+        traffic = self._traffic(message)
+        self._received_at_last_look[ifindex] = traffic.received
+        return traffic
+
+    def counters(self, ifindex: int) -> dict[str, int] | None:
+        """Read all counters of a link (struct rtnl_link_stats64); None when it is gone."""
+        try:
+            (message,) = self._netlink.get_links(ifindex)
+        except (NetlinkError, ValueError):
+            return None
+        return dict(message.get_attr("IFLA_STATS64"))
+
+    def inside_addresses(self, ifindex: int) -> tuple[Address, Address] | None:
+        """Return the device's own address and its peer's; None where there is no such pair."""
+        for message in self._netlink.get_addr(index=ifindex):
+            local, peer = message.get_attr("IFA_LOCAL"), message.get_attr("IFA_ADDRESS")
+            if local and peer and local != peer:
+                return ip_address(local), ip_address(peer)
+        return None
 
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
@@ -149,7 +168,10 @@ class TunnelTable:
         counters = message.get_attr("IFLA_STATS64")
         received = counters["rx_packets"]
         at_start = self._received_at_start.get(message["index"], received)
-        return Traffic(received, counters["tx_packets"], received - at_start)
+        at_last_look = self._received_at_last_look.get(message["index"], at_start)
+        return Traffic(
+            received, counters["tx_packets"], received - at_start, received - at_last_look
+        )
 
 
 class TunnelTables:

@@ -26,7 +26,7 @@ def test_any_record_becomes_a_report_in_every_form(key, stats):
     verdict = explain(Case(drop, [], iif="vb"))
     seen = tuple_of(drop, [])
     report = Report(
-        verdict, drop, "vb", seen, drop.count, drop.first_ns % 2**61, drop.last_ns % 2**61
+        verdict, drop, "vb", None, seen, drop.count, drop.first_ns % 2**61, drop.last_ns % 2**61
     )
     assert json.loads(json.dumps(to_record(report)))["count"] == drop.count
     assert verdict.cause in block(report, Painter(color=True))

@@ -106,7 +106,7 @@ def test_text_is_what_a_person_reads():
             assert session.wait() == 3
             text = session.stdout
             assert "DROP key-mismatch gre1" in text
-            assert "path    vb -> gre_rcv -> parse -> lookup x" in text
+            assert "died    vb -> gre_rcv -> parse -> lookup x" in text
             assert "ip link change gre1 type gre local 20.1.1.1 remote 20.1.1.2" in text
             assert text.splitlines()[-1].split()[:3] == ["3", "key-mismatch", "gre1"]
             assert "\x1b" not in text
@@ -118,3 +118,20 @@ def test_color_is_by_choice(color):
         a.send("va", gre_packet(A, B))
         session.wait()
         assert ("\x1b[1;31mDROP" in session.stdout) == (color == "always")
+
+
+def test_a_tunnel_in_use_is_left_alone_while_its_missing_neighbour_is_named():
+    with pair() as (a, b):
+        tunnel_a(a, "key 1")
+        tunnel_b(b, "key 1")
+        with explain_drop(b) as session:
+            assert a.ping(INNER_B)
+            a.send("va", gre_packet(A, B, key=3))
+            session.wait_for_packets(1)
+            session.stop()
+            (report,) = session.reports
+            assert (report["cause"], report["confidence"]) == ("key-mismatch", "likely")
+            b.shell(report["fix"][0]["command"])
+        assert a.ping(INNER_B)
+        a.send("va", gre_packet(A, B, key=3))
+        assert b.received("gre2") == 1

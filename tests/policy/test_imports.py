@@ -13,18 +13,20 @@ LAYERS = [
     {"lookup", "packet", "wanted"},
     {"verdicts", "decode", "render"},
     {"engine", "namespaces", "netlink", "tunnels", "features", "live"},
-    {"explain"},
+    {"responder"},
+    {"probe"},
+    {"explain", "respond"},
     {"cli"},
 ]
 PURE = {"errors", "model", "contract", "keys", "lookup", "packet", "wanted", "verdicts", "decode",
         "render"}  # fmt: skip
 # Where the outside world is let in, and only there.
 DOORS = {
-    "pyroute2": {"netlink", "tunnels"},
+    "pyroute2": {"netlink", "tunnels", "probe"},
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"contract", "decode", "engine", "namespaces"},
-    "socket": {"tunnels", "live"},
+    "socket": {"tunnels", "live", "probe"},
     "subprocess": set(),
 }
 

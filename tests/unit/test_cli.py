@@ -107,3 +107,8 @@ def test_version_and_help(capsys):
     assert __version__ in capsys.readouterr().out
     assert run(["explain-drop", "--help"]) == 0
     assert "--ready-file" in capsys.readouterr().out
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert run([]) == 2
+    assert "explain-drop  Say why GRE packets are dropped, live." in capsys.readouterr().err

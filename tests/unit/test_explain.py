@@ -78,12 +78,13 @@ class FakeTables:
 class FakeOutput:
     def __init__(self):
         self.shown = []
-        self.finished = None
+        self.finished = self.heard = None
 
     def show(self, _identity, report):
         self.shown.append((report.verdict.cause, report.count))
 
-    def finish(self, reports):
+    def finish(self, reports, heard):
+        self.heard = heard
         self.finished = [report.count for report in reports]
 
 
@@ -182,6 +183,7 @@ def test_following_shows_new_at_once_and_the_exact_count_at_the_end():
     follow(made, watch, output, limit=None, tell=told.append)
     assert output.shown == [("key-mismatch", 1), ("key-mismatch", 100)]
     assert output.finished == [100]
+    assert output.heard == {"gre1": 0}
     assert told == []
 
 

@@ -2,14 +2,9 @@ from ipaddress import ip_address
 
 from gretrace.model import Inner
 from gretrace.packet import parse_gre, parse_packet
-from tests.frames import gre, gre_packet, ipv4, udp
+from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 
 A, B = "20.1.1.2", "20.1.1.1"
-
-
-def ipv6(source, destination, next_header, payload):
-    head = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([next_header, 64])
-    return head + ip_address(source).packed + ip_address(destination).packed + payload
 
 
 def test_every_field_of_a_gre_packet():

@@ -6,7 +6,7 @@ import pytest
 from gretrace.explain import tuple_of
 from gretrace.model import Report
 from gretrace.render.record import JsonOutput, show_time, to_record
-from gretrace.render.text import TextOutput, summary
+from gretrace.render.text import TextOutput, nothing_dropped, summary
 from gretrace.verdicts import explain
 from tests.frames import gre_packet, ipv4
 from tests.unit.cases import A, B, case, drop, tunnel
@@ -21,7 +21,7 @@ KEYS = [
 def report(key=2, *, count=1, ours=1, protocol=0x0800):
     judged = case(gre_packet(A, B, key=key, protocol=protocol), tunnel(key=ours))
     seen = tuple_of(judged.drop, judged.tunnels)
-    return Report(explain(judged), judged.drop, "vb", seen, count, SECOND, 2 * SECOND)
+    return Report(explain(judged), judged.drop, "vb", None, seen, count, SECOND, 2 * SECOND)
 
 
 def test_every_name_of_the_contract_is_there_in_its_order():
@@ -54,14 +54,18 @@ def test_a_packet_on_a_tunnel_has_the_tunnels_tuple():
     ours = tunnel(key=5, ifindex=7)
     dead = drop(ipv4("9.9.9.9", "10.10.10.1", 17, bytes(8)), on_tunnel=True)
     seen = tuple_of(dead, [ours])
-    record = to_record(Report(explain(case(None, ours)), dead, "gre1", seen, 1, SECOND, SECOND))
+    record = to_record(
+        Report(explain(case(None, ours)), dead, "gre1", None, seen, 1, SECOND, SECOND)
+    )
     assert (record["remote"], record["local"], record["key"]) == (A, B, 5)
     assert record["inner"] == {"src": "9.9.9.9", "dst": "10.10.10.1", "protocol": 17}
 
 
 def test_an_unknown_tuple_is_all_null():
     record = to_record(
-        Report(explain(case(b"")), drop(b""), None, tuple_of(drop(b""), []), 1, SECOND, SECOND)
+        Report(
+            explain(case(b"")), drop(b""), None, None, tuple_of(drop(b""), []), 1, SECOND, SECOND
+        )
     )
     for name in ("iif", "family", "remote", "local", "key", "protocol", "inner", "tunnel"):
         assert record[name] is None, name
@@ -73,13 +77,13 @@ def test_json_is_one_object_a_line():
     output = JsonOutput(stream)
     output.show("x", report())
     output.show("x", report(count=2))
-    output.finish([report(count=2)])
+    output.finish([report(count=2)], {})
     assert [json.loads(line)["count"] for line in stream.getvalue().splitlines()] == [1, 2]
 
 
-def text(*shown, terminal=False, color=False):
+def text(*shown, width=None, color=False):
     stream = io.StringIO()
-    output = TextOutput(stream, color=color, terminal=terminal)
+    output = TextOutput(stream, color=color, width=width)
     for identity, one in shown:
         output.show(identity, one)
     return stream.getvalue()
@@ -89,7 +93,7 @@ def test_a_block_explains_and_a_growth_is_one_line():
     lines = text(("x", report()), ("x", report(count=1234))).splitlines()
     assert lines[0] == "DROP key-mismatch gre1"
     assert lines[1] == "  gre1 expects key 1, but the packets from 20.1.1.2 carry key 2."
-    assert lines[2] == "  path    vb -> gre_rcv -> parse -> lookup x"
+    assert lines[2] == "  died    vb -> gre_rcv -> parse -> lookup x"
     assert lines[-1] == f"     1234  key-mismatch gre1 {A} > {B}, key 2 0x0800"
 
 
@@ -100,8 +104,8 @@ def test_the_same_fault_with_another_payload_is_not_explained_again():
 
 
 def test_counts_grow_in_place_on_a_terminal():
-    shown = text(("x", report()), ("x", report(count=9)), terminal=True)
-    assert shown.count("\x1b[1A\x1b[J") == 1
+    shown = text(("x", report()), ("x", report(count=9)), width=60)
+    assert shown.count("\r\x1b[1A\x1b[J") == 1
     assert shown.count("DROP key-mismatch") == 1
 
 
@@ -113,11 +117,25 @@ def test_color(color):
 def test_the_summary_puts_the_most_frequent_first():
     rows = summary([report(count=2), report(key=None, count=10)]).splitlines()[2:]
     assert [row.split()[:2] for row in rows] == [["10", "key-missing"], ["2", "key-mismatch"]]
-    assert rows[0].split()[-2:] == ["none", "vb"]
+    assert rows[0].split()[-3:] == ["none", "0x0800", "vb"]
 
 
-def test_an_empty_summary_says_so():
-    assert summary([]) == "No GRE packet was dropped."
+def test_where_nothing_was_dropped_it_says_what_arrived():
+    lines = nothing_dropped({"gre1": 5, "gre2": 0}).splitlines()
+    assert lines[0] == "No GRE packet was dropped."
+    assert lines[1] == "gre1 received 5 packets meanwhile."
+    assert lines[2].startswith("gre2 received nothing meanwhile")
+
+
+def test_a_verdict_that_changes_is_explained_anew():
+    shown = text(("x", report(ours=1)), ("x", report(ours=9, count=2)))
+    assert "expects key 1," in shown
+    assert "expects key 9," in shown
+
+
+def test_long_counts_do_not_wrap():
+    footer = text(("x", report()), width=40).splitlines()[-1]
+    assert len(footer) == 39
 
 
 def test_times_are_rfc_3339_in_utc():

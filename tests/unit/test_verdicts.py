@@ -2,7 +2,7 @@
 
 import pytest
 
-from gretrace.model import Confidence, Place, Where
+from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
 from gretrace.verdicts.quiet import is_quiet
 from tests.frames import gre, gre_packet, ipv4
@@ -138,7 +138,21 @@ def test_a_new_tunnel_gets_a_free_name_and_the_packets_own_values():
 
 def test_a_tunnel_that_is_down_too_is_set_up_as_well():
     fixes = explain(case(keyed(2), tunnel(key=1, up=False))).finding.fix
-    assert fixes[-1].command == "ip link set gre1 up"
+    assert [fix.where for fix in fixes] == [Where.HERE, Where.HERE, Where.PEER]
+    assert fixes[1].command == "ip link set gre1 up"
+
+
+IN_USE = Traffic(received=9, sent=5, received_while_watching=2, received_lately=1)
+
+
+@pytest.mark.parametrize("packet", [keyed(2), keyed(None), gre_packet(A, OTHER, key=1)])
+def test_a_tunnel_that_is_in_use_is_left_alone(packet):
+    """The peer has a second tunnel, whose counterpart is missing here."""
+    finding = explain(case(packet, tunnel(key=1), traffic={10: IN_USE})).finding
+    assert finding.tunnel == "gre1"
+    assert finding.confidence is Confidence.LIKELY
+    assert finding.fix[0].command.startswith("ip link add gre2 type gre")
+    assert not any("change" in (fix.command or "") for fix in finding.fix)
 
 
 def test_nat_advises_here_path_and_peer():
@@ -174,6 +188,11 @@ def test_a_checksum_that_cannot_be_verified_makes_the_verdict_likely():
 def test_without_the_tunnels_nothing_is_claimed():
     judged = case(keyed(2), tunnel(key=1))
     assert explain(Case(judged.drop, None, iif="vb")).cause == "other"
+
+
+def test_the_tunnel_that_refused_the_packet_is_named():
+    refused = case(keyed(1), tunnel(key=1), place=Place("ip_tunnel_rcv", "ip_tunnel"))
+    assert explain(refused).finding.tunnel == "gre1"
 
 
 def test_the_path_ends_where_the_packet_died():

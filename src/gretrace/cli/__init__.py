@@ -16,7 +16,8 @@ def gretrace() -> None:
     """Say why a GRE tunnel is broken, on the kernel that is running."""
 
 
-gretrace.add_command(explain_drop)
+for command in (explain_drop,):
+    gretrace.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,6 +31,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = gretrace.main(arguments, prog_name="gretrace", standalone_mode=False)
     except GretraceError as error:
         return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gretrace"
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", ExitCode.USAGE)

@@ -25,7 +25,7 @@ from gretrace.tunnels import TunnelTable, TunnelTables
 from gretrace.wanted import Wanted
 
 
-@click.command("explain-drop")
+@click.command("explain-drop", short_help="Say why GRE packets are dropped, live.")
 @output_options
 @namespace_options
 @filter_options

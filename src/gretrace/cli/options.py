@@ -1,6 +1,7 @@
 """The options that commands share, spelled as the field spells them."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,8 +67,12 @@ output_options = options(
     click.option("-v", "--verbose", is_flag=True, help="Say on stderr what the kernel said too."),
 )
 
+namespace_option = click.option(
+    "--netns", metavar="NAME|PID", help="Act in this namespace, not the caller's."
+)
+
 namespace_options = options(
-    click.option("--netns", metavar="NAME|PID", help="Watch this namespace, not the caller's."),
+    namespace_option,
     click.option("--all-netns", is_flag=True, help="Watch every network namespace."),
 )
 
@@ -129,7 +134,8 @@ def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutp
     use_color = color == "always" or (
         color == "auto" and terminal and not os.environ.get("NO_COLOR")
     )
-    return TextOutput(stream, color=use_color, terminal=terminal)
+    width = shutil.get_terminal_size().columns if terminal else None
+    return TextOutput(stream, color=use_color, width=width)
 
 
 def announce_ready(voice: Voice, ready_file: Path | None) -> None:

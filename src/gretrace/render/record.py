@@ -1,7 +1,7 @@
 """A report as the JSON object of `explain-drop`: stable names, every one always there."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -52,7 +52,7 @@ class JsonOutput:
         self._stream.write(json.dumps(to_record(report), ensure_ascii=False) + "\n")
         self._stream.flush()
 
-    def finish(self, _reports: Iterable[Report]) -> None:
+    def finish(self, _reports: Iterable[Report], _heard: Mapping[str, int]) -> None:
         """End; the last line of each report has its final count already."""
 
 

@@ -1,10 +1,10 @@
 """Reports as a person reads them: a block for each cause, and counts that grow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from gretrace.keys import show_key
-from gretrace.model import Confidence, Fix, Report
+from gretrace.model import Confidence, Fix, Report, Verdict
 from gretrace.render.record import show_time
 
 BOLD, RED, GREEN, DIM = "1", "1;31", "32", "2"
@@ -27,14 +27,16 @@ class Painter:
 class TextOutput:
     """Writes blocks as they come and keeps the counts below them up to date.
 
-    On a terminal the counts grow in place; elsewhere each growth is a line.
+    On a terminal, `width` columns wide, the counts grow in place; elsewhere, where
+    `width` is None, each growth is a line.
     """
 
-    def __init__(self, stream: TextIO, *, color: bool, terminal: bool) -> None:
+    def __init__(self, stream: TextIO, *, color: bool, width: int | None) -> None:
         self._stream = stream
         self._paint = Painter(color=color)
-        self._terminal = terminal
+        self._width = width
         self._counts: dict[object, str] = {}
+        self._verdicts: dict[object, Verdict] = {}
         self._footer_height = 0
         self._explained: set[tuple[object, ...]] = set()
 
@@ -42,25 +44,29 @@ class TextOutput:
         """Write a report that is new, or whose count has grown."""
         self._erase_footer()
         count = f"{report.count:>9}  {headline(report)}"
-        if identity not in self._counts:
+        known = self._verdicts.get(identity)
+        # Evidence moves with every look; what to believe and to do must not change unseen.
+        if known is None or _advice(known) != _advice(report.verdict):
             self._write(self._introduce(report))
-        elif not self._terminal:
+        elif not self._width:
             self._write(count)
         self._counts[identity] = count
+        self._verdicts[identity] = report.verdict
         self._draw_footer()
         self._stream.flush()
 
-    def finish(self, reports: Iterable[Report]) -> None:
-        """Write the summary table."""
+    def finish(self, reports: Iterable[Report], heard: Mapping[str, int]) -> None:
+        """Write the summary table; where nothing was dropped, what did arrive."""
         self._erase_footer()
-        self._write(summary(list(reports)))
+        every = list(reports)
+        self._write(f"\n{summary(every)}" if every else nothing_dropped(heard))
         self._stream.flush()
 
     def _introduce(self, report: Report) -> str:
         """Explain a cause once; of the same fault with another payload, say just that."""
         seen, verdict = report.tuple, report.verdict
         fault = (
-            *(verdict.cause, verdict.finding.tunnel, report.drop.netns, report.drop.place),
+            *(verdict.cause, *_advice(verdict), report.drop.netns, report.drop.place),
             *(seen.remote, seen.local, seen.key),
         )
         if fault in self._explained and verdict.cause != "other":
@@ -69,18 +75,23 @@ class TextOutput:
         return block(report, self._paint) + "\n"
 
     def _draw_footer(self) -> None:
-        if self._terminal:
-            shown = list(self._counts.values())[-FOOTER_LINES:]
+        if self._width:
+            shown = [line[: self._width - 1] for line in self._counts.values()][-FOOTER_LINES:]
             self._write("\n".join(shown))
             self._footer_height = len(shown)
 
     def _erase_footer(self) -> None:
         if self._footer_height:
-            self._stream.write(f"\x1b[{self._footer_height}A\x1b[J")
+            # The carriage return passes over the ^C that the terminal has echoed.
+            self._stream.write(f"\r\x1b[{self._footer_height}A\x1b[J")
             self._footer_height = 0
 
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
+
+
+def _advice(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.finding.summary, verdict.finding.fix, verdict.finding.confidence
 
 
 def headline(report: Report) -> str:
@@ -98,38 +109,58 @@ def headline(report: Report) -> str:
 def block(report: Report, paint: Painter) -> str:
     """Explain one cause in full."""
     drop, finding = report.drop, report.verdict.finding
-    title = f"DROP {report.verdict.cause}"
-    kernel = f"{drop.place}, {drop.reason or 'no reason given'}; netns {drop.netns}"
+    title = paint(RED, f"DROP {report.verdict.cause}")
+    if finding.tunnel:
+        title += f" {finding.tunnel}"
     if finding.confidence is Confidence.LIKELY:
-        kernel += "; the cause is likely, not certain"
+        title += " (likely, not certain)"
+    kernel = f"{drop.place}, {drop.reason or 'no reason given'}"
+    kernel += f"; namespace {report.namespace or drop.netns}"
     lines = [
-        paint(RED, title) + (f" {finding.tunnel}" if finding.tunnel else ""),
+        title,
         "  " + paint(BOLD, finding.summary),
-        _labelled("path", " -> ".join(finding.path) + paint(RED, " x")),
+        _labelled("died", " -> ".join(finding.path) + paint(RED, " x")),
         *(_labelled("" if i else "seen", line) for i, line in enumerate(finding.evidence)),
         *(line for fix in finding.fix for line in _fix_lines(fix, paint)),
         paint(DIM, _labelled("kernel", kernel)),
-        _labelled("count", f"{report.count} since {show_time(report.first_ns)}"),
+        _labelled("count", f"{report.count}, the first at {show_time(report.first_ns)}"),
     ]
+    return "\n".join(lines)
+
+
+def nothing_dropped(heard: Mapping[str, int]) -> str:
+    """Tell a healthy tunnel from one to which nothing came."""
+    lines = ["No GRE packet was dropped."]
+    for name, packets in heard.items():
+        if packets:
+            lines.append(f"{name} received {packets} packets meanwhile.")
+        else:
+            lines.append(
+                f"{name} received nothing meanwhile: if its peer sends, it is lost before."
+            )
     return "\n".join(lines)
 
 
 def summary(reports: list[Report]) -> str:
     """Make the table of all reports, most frequent first."""
-    if not reports:
-        return "No GRE packet was dropped."
     from tabulate import tabulate
 
+    several = len({report.drop.netns for report in reports}) > 1
     rows = [
-        (
-            *(report.count, report.verdict.cause, report.verdict.finding.tunnel or "-"),
-            *(report.tuple.remote or "any", report.tuple.local or "any"),
-            *("none" if report.tuple.key is None else report.tuple.key, report.iif or "-"),
-        )
+        {
+            "packets": report.count,
+            "cause": report.verdict.cause,
+            "tunnel": report.verdict.finding.tunnel or "-",
+            "remote": report.tuple.remote or "any",
+            "local": report.tuple.local or "any",
+            "key": "none" if report.tuple.key is None else report.tuple.key,
+            "protocol": "-" if report.tuple.protocol is None else f"{report.tuple.protocol:#06x}",
+            "iif": report.iif or "-",
+            **({"namespace": report.namespace or report.drop.netns} if several else {}),
+        }
         for report in sorted(reports, key=lambda report: -report.count)
     ]
-    headers = ("packets", "cause", "tunnel", "remote", "local", "key", "iif")
-    return tabulate(rows, headers, disable_numparse=True)
+    return tabulate(rows, headers="keys", disable_numparse=True)
 
 
 def _fix_lines(fix: Fix, paint: Painter) -> list[str]:

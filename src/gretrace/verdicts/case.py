@@ -111,6 +111,11 @@ class Case:
         silent = [t for t in rivals if not self.traffic[t.ifindex].received_while_watching]
         return silent == [candidate.tunnel]
 
+    def is_in_use(self, tunnel: Tunnel) -> bool:
+        """Whether a tunnel receives packets these days, so that to change it would break it."""
+        traffic = self.traffic.get(tunnel.ifindex)
+        return bool(traffic and traffic.received_lately)
+
     def _received(self, tunnel: Tunnel) -> int:
         traffic = self.traffic.get(tunnel.ifindex)
         return traffic.received if traffic else 0

@@ -1,9 +1,14 @@
 """What the causes that are faults of the tunnel lookup have in common."""
 
 from gretrace.lookup import Candidate, Mismatch
-from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
+from gretrace.model import ETH_P_TEB, Confidence, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case, NearMiss
-from gretrace.verdicts.words import describe_packet, describe_traffic, describe_tunnel
+from gretrace.verdicts.words import (
+    add_command,
+    describe_packet,
+    describe_traffic,
+    describe_tunnel,
+)
 
 OTHERS_SHOWN = 3
 
@@ -18,28 +23,57 @@ def missed_lookup(
     case: Case,
     near: NearMiss,
     summary: str,
-    fix: tuple[Fix, ...],
-    *extra_evidence: str,
+    here: Fix,
+    *elsewhere: Fix,
     certain: bool = True,
 ) -> Finding:
-    """Build the finding of a lookup that passed by the tunnel that was meant."""
-    others = [c for c in case.candidates if c.tunnel != near.tunnel]
+    """Build the finding of a lookup that passed by the tunnel that was meant.
+
+    `here` and each of `elsewhere` mend the fault alone.
+    """
+    tunnel = near.tunnel
+    others = [c for c in case.candidates if c.tunnel != tunnel]
     alone = not any(len(c.mismatches) == 1 for c in others)
-    if near.is_down_too:
-        fix = (*fix, set_up(case, near.tunnel, "It is down as well."))
+    in_use = case.is_in_use(tunnel)
+    evidence = _observed(case, tunnel)
+    fixes = [here]
+    if in_use:
+        # To change a tunnel that works would break it; there is one missing beside it.
+        evidence.append(f"{tunnel.name} receives other packets all the same: it is in use.")
+        fixes = [make_tunnel(case, f"Leave {tunnel.name} and make the tunnel that is missing.")]
+    elif near.is_down_too:
+        fixes.append(set_up(case, tunnel, f"{tunnel.name} is down as well: set it up."))
     return Finding(
         summary=summary,
-        evidence=(
-            *_observed(case, near.tunnel),
-            *extra_evidence,
-            *_describe_others(others),
-        ),
-        fix=fix,
+        evidence=(*evidence, *_describe_others(others)),
+        fix=(*fixes, *elsewhere),
         path=lookup_path(case),
         confidence=Confidence.CERTAIN
-        if certain and alone and not case.checksum_unverified
+        if certain and alone and not in_use and not case.checksum_unverified
         else Confidence.LIKELY,
-        tunnel=near.tunnel.name,
+        tunnel=tunnel.name,
+    )
+
+
+def make_tunnel(case: Case, note: str) -> Fix:
+    """Build the fix that makes a tunnel just for these packets."""
+    query = case.missed
+    if query is None:
+        raise ValueError("no lookup was missed")
+    taken = {tunnel.name for tunnel in case.tunnels or ()}
+    wanted = Tunnel(
+        name=next(name for n in range(1, len(taken) + 2) if (name := f"gre{n}") not in taken),
+        ifindex=0,
+        netns=case.drop.netns,
+        kind="gretap" if query.protocol == ETH_P_TEB else "gre",
+        local=query.local,
+        remote=query.remote,
+        ikey=query.key,
+        okey=query.key,
+        ttl=255,
+    )
+    return Fix(
+        Where.HERE, f"{note} Then give it addresses and routes.", add_command(case.ip, wanted)
     )
 
 

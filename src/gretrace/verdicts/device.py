@@ -1,11 +1,13 @@
 """The right tunnel, but its device cannot take the packet."""
 
+from dataclasses import replace
+
 from gretrace.lookup import Mismatch
 from gretrace.model import ETH_P_TEB, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import show_protocol
+from gretrace.verdicts.words import add_command, show_protocol
 
 
 @cause("tunnel-down", "the tunnel that fits is administratively down")
@@ -19,11 +21,11 @@ def tunnel_down(case: Case) -> Finding | None:
         case,
         near,
         f"{name} fits these packets, but it is down.",
-        (set_up(case, near.tunnel, f"Set {name} up."),),
+        set_up(case, near.tunnel, f"Set {name} up."),
     )
 
 
-@cause("wrong-type", "a gretap tunnel gets IP packets, or a gre tunnel Ethernet frames")
+@cause("wrong-type", "a gretap tunnel, which carries Ethernet frames, gets IP packets")
 def wrong_type(case: Case) -> Finding | None:
     """The peer's tunnel carries another payload than ours."""
     near, query = near_miss(case, Mismatch.TYPE), case.missed
@@ -36,11 +38,12 @@ def wrong_type(case: Case) -> Finding | None:
         near,
         f"{tunnel.name} is a {tunnel.kind} tunnel, but the packets from {query.remote} carry "
         f"protocol {show_protocol(query.protocol)}, which only a {wanted} tunnel takes.",
-        (
-            Fix(
-                Where.HERE,
-                f"Make the tunnel anew as {wanted}: a device cannot change its type.",
-            ),
-            Fix(Where.PEER, f"Make the peer's tunnel a {tunnel.kind} tunnel."),
+        Fix(
+            Where.HERE,
+            f"Make {tunnel.name} anew as {wanted}: a device cannot change its type, and its "
+            "addresses and routes go with it.",
+            f"{case.ip} link del {tunnel.name} && "
+            + add_command(case.ip, replace(tunnel, kind=wanted)),
         ),
+        Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
     )

@@ -2,12 +2,11 @@
 
 from gretrace.keys import show_key
 from gretrace.lookup import Mismatch
-from gretrace.model import ETH_P_TEB, Confidence, Finding, Fix, Tunnel, Where
+from gretrace.model import Confidence, Finding, Fix, Where
 from gretrace.verdicts.case import Case
-from gretrace.verdicts.choice import lookup_path, missed_lookup, near_miss
+from gretrace.verdicts.choice import lookup_path, make_tunnel, missed_lookup, near_miss
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import (
-    add_command,
     change_command,
     describe_packet,
     describe_traffic,
@@ -29,21 +28,20 @@ def nat_remote(case: Case) -> Finding | None:
         near,
         f"{tunnel.name} expects its peer at {tunnel.remote}, but packets that fit it in all else "
         f"come from {query.remote}: NAT on the way, or the peer sends from another address.",
-        (
-            Fix(
-                Where.HERE,
-                f"Take {query.remote} as the peer's address, if it is one that stays.",
-                change_command(case.ip, tunnel, remote=query.remote),
-            ),
-            Fix(
-                Where.PATH,
-                f"Exempt GRE (protocol 47) from source NAT between {tunnel.remote} and "
-                f"{query.local}, at the router that has {query.remote}.",
-            ),
-            Fix(
-                Where.PEER,
-                f"If {query.remote} is the peer's own, set its local address to {tunnel.remote}.",
-            ),
+        Fix(
+            Where.HERE,
+            f"Take {query.remote} as the peer's address, if it stays so; behind NAT the peer "
+            "has to send first, and often enough to keep the mapping.",
+            change_command(case.ip, tunnel, remote=query.remote),
+        ),
+        Fix(
+            Where.PATH,
+            f"Exempt GRE (protocol 47) from source NAT between {tunnel.remote} and "
+            f"{query.local}, at the router that has {query.remote}.",
+        ),
+        Fix(
+            Where.PEER,
+            f"If {query.remote} is the peer's own, set its local address to {tunnel.remote}.",
         ),
         certain=bool(traffic and traffic.sent and not traffic.received),
     )
@@ -60,14 +58,12 @@ def local_mismatch(case: Case) -> Finding | None:
         case,
         near,
         f"{tunnel.name} listens on {tunnel.local}, but {query.remote} sends to {query.local}.",
-        (
-            Fix(
-                Where.HERE,
-                f"Listen on {query.local}.",
-                change_command(case.ip, tunnel, local=query.local),
-            ),
-            Fix(Where.PEER, f"Set the peer's remote (tunnel destination) to {tunnel.local}."),
+        Fix(
+            Where.HERE,
+            f"Listen on {query.local}.",
+            change_command(case.ip, tunnel, local=query.local),
         ),
+        Fix(Where.PEER, f"Or set the peer's remote (tunnel destination) to {tunnel.local}."),
     )
 
 
@@ -77,17 +73,6 @@ def no_tunnel(case: Case) -> Finding | None:
     query = case.missed
     if not query or not case.packet or case.near_miss:
         return None
-    wanted = Tunnel(
-        name=_free_name(case),
-        ifindex=0,
-        netns=case.drop.netns,
-        kind="gretap" if query.protocol == ETH_P_TEB else "gre",
-        local=query.local,
-        remote=query.remote,
-        ikey=query.key,
-        okey=query.key,
-        ttl=255,
-    )
     nearest = case.candidates[0] if case.candidates else None
     evidence = [describe_packet(case.packet)]
     if nearest:
@@ -104,18 +89,9 @@ def no_tunnel(case: Case) -> Finding | None:
         f"{show_key(query.key)} and protocol {show_protocol(query.protocol)}.",
         evidence=tuple(evidence),
         fix=(
-            Fix(
-                Where.HERE,
-                "If this peer should have a tunnel, make one, then give it addresses and routes.",
-                add_command(case.ip, wanted),
-            ),
+            make_tunnel(case, "If this peer should have a tunnel, make one."),
             Fix(Where.PEER, f"Otherwise remove the peer's tunnel to {query.local}."),
         ),
         path=lookup_path(case),
         confidence=Confidence.LIKELY if case.checksum_unverified else Confidence.CERTAIN,
     )
-
-
-def _free_name(case: Case) -> str:
-    taken = {tunnel.name for tunnel in case.tunnels or ()}
-    return next(name for n in range(1, len(taken) + 2) if (name := f"gre{n}") not in taken)

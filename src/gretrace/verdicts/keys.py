@@ -21,12 +21,10 @@ def key_mismatch(case: Case) -> Finding | None:
         near,
         f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
         f"carry {show_key(query.key)}.",
-        (
-            _take_key(case, tunnel, query.key),
-            Fix(
-                Where.PEER,
-                f"Send {show_key(tunnel.ikey)}: that is the peer's okey (on Cisco, tunnel key).",
-            ),
+        _take_key(case, tunnel, query.key),
+        Fix(
+            Where.PEER,
+            f"Or send {show_key(tunnel.ikey)}: that is the peer's okey (on Cisco, tunnel key).",
         ),
     )
 
@@ -43,10 +41,8 @@ def key_missing(case: Case) -> Finding | None:
         near,
         f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
         "carry no key.",
-        (
-            _take_key(case, tunnel, None),
-            Fix(Where.PEER, f"Send {show_key(tunnel.ikey)}: set it as the peer's okey."),
-        ),
+        _take_key(case, tunnel, None),
+        Fix(Where.PEER, f"Or send {show_key(tunnel.ikey)}: set it as the peer's okey."),
     )
 
 
@@ -62,19 +58,20 @@ def key_unexpected(case: Case) -> Finding | None:
         near,
         f"{tunnel.name} has no key, but the packets from {query.remote} "
         f"carry {show_key(query.key)}.",
-        (
-            _take_key(case, tunnel, query.key),
-            Fix(Where.PEER, "Send no key: remove the peer's okey (on Cisco, no tunnel key)."),
-        ),
+        _take_key(case, tunnel, query.key),
+        Fix(Where.PEER, "Or send no key: remove the peer's okey (on Cisco, no tunnel key)."),
     )
 
 
 def _take_key(case: Case, tunnel: Tunnel, key: int | None) -> Fix:
     """Expect what the peer sends, and send the same unless the keys differed by intent."""
-    if tunnel.ikey == tunnel.okey:
-        note = f"Use the peer's {show_key(key)} both ways." if key is not None else "Use no key."
-        command = change_command(case.ip, tunnel, ikey=key, okey=key)
-    else:
+    if tunnel.ikey != tunnel.okey:
         note = f"Expect {show_key(key)}; okey stays as it is."
         command = change_command(case.ip, tunnel, ikey=key)
+    elif key is None:
+        note = f"Remove the key from {tunnel.name}."
+        command = change_command(case.ip, tunnel, ikey=None, okey=None)
+    else:
+        note = f"Use the peer's {show_key(key)} both ways."
+        command = change_command(case.ip, tunnel, ikey=key, okey=key)
     return Fix(Where.HERE, note, command)

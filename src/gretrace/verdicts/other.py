@@ -1,6 +1,7 @@
 """What no other cause recognises."""
 
 from gretrace.keys import show_key
+from gretrace.lookup import lookup
 from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -34,10 +35,18 @@ def other(case: Case) -> Finding:
         fix=(
             Fix(
                 Where.HERE,
-                f"Look for {drop.place.function} and its counters (nstat -a, ip -s link) "
-                "to see which check failed.",
+                f"See what counts up with each drop (nstat -a; ip -s -s link), and what "
+                f"{drop.place.function} of this kernel checks.",
             ),
         ),
         path=(device, str(drop.place)),
-        tunnel=case.iif if drop.on_tunnel else None,
+        tunnel=case.iif if drop.on_tunnel else _refusing_tunnel(case),
     )
+
+
+def _refusing_tunnel(case: Case) -> str | None:
+    """Name the tunnel that was chosen and then refused the packet."""
+    if case.drop.place.function != "ip_tunnel_rcv" or not case.query or case.tunnels is None:
+        return None
+    match = lookup(case.tunnels, case.query)
+    return match.tunnel.name if match else None

@@ -13,6 +13,13 @@ _PROTOCOLS = {ETH_P_IP: "IPv4", ETH_P_IPV6: "IPv6", ETH_P_TEB: "Ethernet", 0: "k
 TOS_INHERIT = 1
 
 
+# What most often travels in a tunnel (IANA's protocol numbers).
+_INNER_PROTOCOLS = {
+    1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 88: "EIGRP",
+    89: "OSPF",
+}  # fmt: skip
+
+
 def show_address(address: Address | None) -> str:
     """Name an address as iproute2 does."""
     return "any" if address is None else str(address)
@@ -33,7 +40,8 @@ def describe_packet(packet: Packet) -> str:
             words += f", sequence {packet.gre.sequence}"
     if packet.inner:
         inner = packet.inner
-        words += f"; inside {inner.source} > {inner.destination}, protocol {inner.protocol}"
+        carried = _INNER_PROTOCOLS.get(inner.protocol, f"IP protocol {inner.protocol}")
+        words += f"; inside {inner.source} > {inner.destination}, {carried}"
     return words + "."
 
 
