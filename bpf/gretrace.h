@@ -72,4 +72,53 @@ struct drop_filter {
 	__u8 local[16];
 };
 
+/* --- the keepalive responder ---------------------------------------------------- */
+
+#define HEADER_SIZE 32
+
+enum responder_dialect {
+	/* The peer's inner destination may be anything: it is behind NAT and uses its own address. */
+	DIALECT_NAT = 1,
+	/* The inner addresses may be those of the tunnel's inside. */
+	DIALECT_INSIDE = 2,
+};
+
+/* What a keepalive of this tunnel looks like; all zeros when nobody filled it. */
+struct responder_config {
+	__u8 local[16]; /* of the outer header; zeros: any */
+	__u8 remote[16];
+	__u8 inside_local[16]; /* the device's own address, for DIALECT_INSIDE */
+	__u8 inside_remote[16];
+	__u32 dialects; /* enum responder_dialect */
+	__u32 underlay; /* ifindex of the device that leads to the remote; 0: not known */
+	__u8 family; /* 4 or 6 of the outer header; 0: not filled */
+	__u8 verbose; /* an event for every packet */
+	__u8 outer_size; /* of the IP and GRE headers that an NBMA device takes from a packet */
+	__u8 padding[5];
+};
+
+enum responder_outcome {
+	OUTCOME_PASSED, /* no keepalive */
+	OUTCOME_ANSWERED,
+	OUTCOME_FOREIGN, /* the inner addresses are not the tunnel's */
+	OUTCOME_OWN_ANSWER, /* what the peer sends back to us */
+	OUTCOME_TRUNCATED,
+	OUTCOME_FRAGMENT,
+	OUTCOME_MALFORMED, /* header length, version, routing bit or checksum */
+	OUTCOMES,
+};
+
+struct responder_counters {
+	__u64 packets[OUTCOMES]; /* by enum responder_outcome; passed ones are not counted */
+	__u64 last_answered_ns; /* CLOCK_MONOTONIC */
+	__u64 last_refused_ns;
+};
+
+struct responder_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u32 outcome;
+	__u32 header_length;
+	__u8 header[HEADER_SIZE]; /* as the program saw the packet */
+};
+
 #endif

@@ -6,11 +6,12 @@ address in the first four.
 """
 
 import ctypes
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from typing import ClassVar
 
 SAMPLE_SIZE = 128
 PLACE_SIZE = 64
+HEADER_SIZE = 32
 
 
 class DropMark(IntFlag):
@@ -81,4 +82,61 @@ class DropFilter(ctypes.Structure):
         ("gre_key", ctypes.c_uint32),
         ("remote", ctypes.c_uint8 * 16),
         ("local", ctypes.c_uint8 * 16),
+    ]
+
+
+class ResponderDialect(IntFlag):
+    """enum responder_dialect."""
+
+    NAT = 1
+    INSIDE = 2
+
+
+class ResponderOutcome(IntEnum):
+    """enum responder_outcome."""
+
+    PASSED = 0
+    ANSWERED = 1
+    FOREIGN = 2
+    OWN_ANSWER = 3
+    TRUNCATED = 4
+    FRAGMENT = 5
+    MALFORMED = 6
+
+
+class ResponderConfig(ctypes.Structure):
+    """struct responder_config."""
+
+    _fields_: ClassVar = [
+        ("local", ctypes.c_uint8 * 16),
+        ("remote", ctypes.c_uint8 * 16),
+        ("inside_local", ctypes.c_uint8 * 16),
+        ("inside_remote", ctypes.c_uint8 * 16),
+        ("dialects", ctypes.c_uint32),
+        ("underlay", ctypes.c_uint32),
+        ("family", ctypes.c_uint8),
+        ("verbose", ctypes.c_uint8),
+        ("outer_size", ctypes.c_uint8),
+        ("padding", ctypes.c_uint8 * 5),
+    ]
+
+
+class ResponderCounters(ctypes.Structure):
+    """struct responder_counters."""
+
+    _fields_: ClassVar = [
+        ("packets", ctypes.c_uint64 * len(ResponderOutcome)),
+        ("last_answered_ns", ctypes.c_uint64),
+        ("last_refused_ns", ctypes.c_uint64),
+    ]
+
+
+class ResponderEvent(ctypes.Structure):
+    """struct responder_event."""
+
+    _fields_: ClassVar = [
+        ("time_ns", ctypes.c_uint64),
+        ("outcome", ctypes.c_uint32),
+        ("header_length", ctypes.c_uint32),
+        ("header", ctypes.c_uint8 * HEADER_SIZE),
     ]

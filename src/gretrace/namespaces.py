@@ -107,3 +107,20 @@ def entered(namespace: Namespace) -> Iterator[None]:
             yield
         finally:
             enter(Namespace(own.inode, Path(f"/proc/self/fd/{back.fileno()}")))
+
+
+@contextmanager
+def in_scratch_namespace() -> Iterator[None]:
+    """Be in a new namespace that nobody else sees and that is gone afterwards."""
+    own = own_namespace()
+    with own.path.open("rb") as back:
+        # os.unshare() is of Python 3.12.
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+            raise PrerequisiteError(
+                f"cannot make a network namespace ({os.strerror(ctypes.get_errno())})",
+                "run as root, or with CAP_SYS_ADMIN",
+            )
+        try:
+            yield
+        finally:
+            enter(Namespace(own.inode, Path(f"/proc/self/fd/{back.fileno()}")))

@@ -105,6 +105,15 @@ class TunnelTable:
                 return ip_address(local), ip_address(peer)
         return None
 
+    def route_device(self, remote: Address) -> int | None:
+        """Return the index of the device through which an address is reached, if it is."""
+        try:
+            (message,) = self._netlink.route("get", dst=str(remote))
+        except (NetlinkError, ValueError):
+            return None
+        oif = message.get_attr("RTA_OIF")
+        return int(oif) if oif else None
+
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
         if ifindex not in self._names:

@@ -1,6 +1,7 @@
 """The records that user space reads are those that the programs write, to the byte."""
 
 import ctypes
+import functools
 import json
 import subprocess
 from pathlib import Path
@@ -8,18 +9,40 @@ from pathlib import Path
 import pytest
 
 from gretrace import contract
-from gretrace.contract import DropFilter, DropKey, DropMark, DropStats, DropTotals, FilterMatch
+from gretrace.contract import (
+    DropFilter,
+    DropKey,
+    DropMark,
+    DropStats,
+    DropTotals,
+    FilterMatch,
+    ResponderConfig,
+    ResponderCounters,
+    ResponderDialect,
+    ResponderEvent,
+    ResponderOutcome,
+)
 from gretrace.engine.core import OBJECTS
 from gretrace.engine.programs import MapInfo, ProgramInfo
 
 HEADER = Path(__file__).parents[2] / "bpf" / "gretrace.h"
+# Each record and the object that has it.
 STRUCTURES = {
-    "drop_key": DropKey,
-    "drop_stats": DropStats,
-    "drop_totals": DropTotals,
-    "drop_filter": DropFilter,
+    "drop_key": ("drop", DropKey),
+    "drop_stats": ("drop", DropStats),
+    "drop_totals": ("drop", DropTotals),
+    "drop_filter": ("drop", DropFilter),
+    "responder_config": ("keepalive", ResponderConfig),
+    "responder_counters": ("keepalive", ResponderCounters),
 }
-ENUMS = {"drop_mark": ("DROP_", DropMark), "filter_match": ("MATCH_", FilterMatch)}
+# A ring buffer has no type, so what is written there is in no object's BTF.
+UNTYPED = {"responder_event": ResponderEvent}
+ENUMS = {
+    "drop_mark": ("DROP_", DropMark),
+    "filter_match": ("MATCH_", FilterMatch),
+    "responder_dialect": ("DIALECT_", ResponderDialect),
+    "responder_outcome": ("OUTCOME_", ResponderOutcome),
+}
 
 KERNEL_STRUCTURES = [
     ("bpf_prog_info", ProgramInfo, ["id", "nr_map_ids", "map_ids", "name", "recursion_misses"]),
@@ -27,39 +50,42 @@ KERNEL_STRUCTURES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def btf():
-    path = OBJECTS / "drop.bpf.o"
+@functools.cache
+def btf(stem):
     dump = subprocess.run(
-        ["bpftool", "-j", "btf", "dump", "file", path], capture_output=True, check=True
+        ["bpftool", "-j", "btf", "dump", "file", OBJECTS / f"{stem}.bpf.o"],
+        capture_output=True,
+        check=True,
     )
     return json.loads(dump.stdout)["types"]
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_structures_agree(btf, name):
-    mirror = STRUCTURES[name]
-    (built,) = [t for t in btf if t["kind"] == "STRUCT" and t["name"] == name]
+def test_structures_agree(name):
+    stem, mirror = STRUCTURES[name]
+    types = btf(stem)
+    (built,) = [t for t in types if t["kind"] == "STRUCT" and t["name"] == name]
     members = {m["name"]: m["bits_offset"] // 8 for m in built["members"]}
     fields = {field: getattr(mirror, field).offset for field, _ in mirror._fields_}
     assert fields == members
     assert ctypes.sizeof(mirror) == built["size"]
-    sizes = {m["name"]: _size(btf, m["type_id"]) for m in built["members"]}
+    sizes = {m["name"]: _size(types, m["type_id"]) for m in built["members"]}
     assert {field: getattr(mirror, field).size for field in fields} == sizes
 
 
-def _size(btf, type_id):
-    described = next(t for t in btf if t["id"] == type_id)
+def _size(types, type_id):
+    described = next(t for t in types if t["id"] == type_id)
     if described["kind"] == "ARRAY":
-        return described["nr_elems"] * _size(btf, described["type_id"])
-    return described["size"] if "size" in described else _size(btf, described["type_id"])
+        return described["nr_elems"] * _size(types, described["type_id"])
+    return described["size"] if "size" in described else _size(types, described["type_id"])
 
 
 def test_every_structure_of_the_header_is_mirrored():
     text = HEADER.read_text()
-    assert {line.split()[1] for line in text.splitlines() if line.startswith("struct ")} == set(
-        STRUCTURES
-    )
+    assert {line.split()[1] for line in text.splitlines() if line.startswith("struct ")} == {
+        *STRUCTURES,
+        *UNTYPED,
+    }
 
 
 def test_enums_and_sizes_agree(tmp_path):
@@ -71,7 +97,7 @@ def test_enums_and_sizes_agree(tmp_path):
     ]
     asserts += [
         f'_Static_assert({name} == {getattr(contract, name)}, "{name}");'
-        for name in ("SAMPLE_SIZE", "PLACE_SIZE")
+        for name in ("SAMPLE_SIZE", "PLACE_SIZE", "HEADER_SIZE")
     ]
     asserts += [
         f'_Static_assert(offsetof(struct {struct}, {field}) == {offset}, "{field}");'
@@ -79,6 +105,12 @@ def test_enums_and_sizes_agree(tmp_path):
         for field in fields
         for offset in [getattr(mirror, field).offset]
     ]
+    for name, mirror in UNTYPED.items():
+        size = ctypes.sizeof(mirror)
+        asserts.append(f'_Static_assert(sizeof(struct {name}) == {size}, "{name}");')
+        for field, _ in mirror._fields_:
+            offset = getattr(mirror, field).offset
+            asserts.append(f'_Static_assert(offsetof(struct {name}, {field}) == {offset}, "");')
     source = tmp_path / "check.c"
     includes = ["<stddef.h>", "<linux/types.h>", "<linux/bpf.h>", f'"{HEADER}"']
     source.write_text("\n".join([f"#include {i}" for i in includes] + asserts) + "\n")

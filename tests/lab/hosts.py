@@ -1,7 +1,10 @@
 """Routers in network namespaces, wired as a test needs them."""
 
+import array
+import fcntl
 import secrets
 import socket
+import struct
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +12,8 @@ from dataclasses import dataclass, field
 from gretrace.namespaces import entered, find_namespace
 
 A, B = "20.1.1.2", "20.1.1.1"
+# uapi/linux/sockios.h and ethtool.h
+SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 INNER_A, INNER_B = "10.10.10.2", "10.10.10.1"
 
 
@@ -26,7 +31,9 @@ class Host:
     """A namespace with a name that nobody else has."""
 
     name: str
-    wires: dict[str, bytes] = field(default_factory=dict)  # the Ethernet header to the neighbour
+    wires: dict[str, bytes] = field(
+        default_factory=dict
+    )  # both Ethernet addresses, to the neighbour
 
     @property
     def namespace(self):
@@ -52,6 +59,13 @@ class Host:
         done = self.run(*command, check=False)
         return done.returncode == 0
 
+    def finish_checksums(self, device):
+        """Have checksums on the wire that a network card would otherwise still fill in."""
+        command = array.array("B", struct.pack("=II", ETHTOOL_STXCSUM, 0))
+        request = struct.pack("16sP", device.encode(), command.buffer_info()[0])
+        with entered(self.namespace), socket.socket() as any_socket:
+            fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+
     def received(self, device):
         return int(self.shell(f"cat /sys/class/net/{device}/statistics/rx_packets").stdout)
 
@@ -62,7 +76,8 @@ class Host:
         with wire:
             wire.bind((device, 0x0800))
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-            frame = self.wires[device] + packet
+            ether_type = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+            frame = self.wires[device] + ether_type + packet
             for _ in range(times):
                 wire.send(frame)
 
@@ -87,8 +102,8 @@ def hosts(*roles):
 def wire(left, left_device, left_address, right, right_device, right_address):
     """Join two hosts by a veth pair, with addresses."""
     left_mac, right_mac = (b"\x02" + secrets.token_bytes(5) for _ in range(2))
-    left.wires[left_device] = right_mac + left_mac + b"\x08\x00"
-    right.wires[right_device] = left_mac + right_mac + b"\x08\x00"
+    left.wires[left_device] = right_mac + left_mac
+    right.wires[right_device] = left_mac + right_mac
     run(
         *("ip", "link", "add", left_device, "netns", left.name, "address", left_mac.hex(":")),
         *("type", "veth", "peer", "name", right_device, "netns", right.name),

@@ -109,6 +109,26 @@ def explain_drop(host, *options, output="json"):
             session.stop(signal.SIGKILL)
 
 
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def records(self):
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+
+def gretrace(host, *arguments):
+    """Run a command that ends by itself in a host."""
+    with tempfile.TemporaryDirectory() as name:
+        session = Session(fork(host, Path(name), list(arguments)), Path(name))
+        return Done(session.wait(), session.stdout, session.stderr)
+
+
 def fork(host, directory, arguments):
     """Run gretrace with `arguments` in a child; returns its pid."""
     pid = os.fork()

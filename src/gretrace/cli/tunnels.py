@@ -1,0 +1,30 @@
+"""`gretrace tunnels`: every GRE tunnel, its keys, errors and responder."""
+
+from contextlib import closing
+
+import click
+
+from gretrace import responder
+from gretrace.cli.options import Voice, namespace_option, output_options
+from gretrace.features import require_privilege
+from gretrace.namespaces import entered, find_namespace, own_namespace
+from gretrace.render.listing import Listed, to_lines, tunnel_table
+from gretrace.tunnels import TunnelTable
+
+
+@click.command(short_help="List GRE tunnels, their keys, errors and responders.")
+@namespace_option
+@output_options
+def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
+    """List every GRE tunnel: ends, keys, state, traffic, errors in words, and responder."""
+    del color  # there is nothing to colour
+    voice = Voice(verbose)
+    require_privilege()
+    namespace = find_namespace(netns) if netns else own_namespace()
+    with closing(TunnelTable(namespace)) as table, entered(namespace):
+        listing = [
+            Listed(tunnel, table.counters(tunnel.ifindex) or {}, responder.read(tunnel.ifindex))
+            for tunnel in table.tunnels
+        ]
+    voice.detail()
+    click.echo(to_lines(listing) if output == "json" else tunnel_table(listing))

@@ -1,0 +1,144 @@
+"""Which tunnels get a keepalive responder, on which hook, and why: behind `respond`."""
+
+import errno
+from dataclasses import dataclass
+
+from gretrace import probe, responder
+from gretrace.contract import ResponderDialect
+from gretrace.engine.hooks import HOOKS, Hook, ours
+from gretrace.errors import GretraceError, PrerequisiteError, UsageError
+from gretrace.model import Responder, Tunnel
+from gretrace.responder import Inside
+from gretrace.tunnels import TunnelTable
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A tunnel with its responder, and why it is where it is."""
+
+    tunnel: Tunnel
+    responder: Responder
+    why: str
+
+
+def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[Tunnel]:
+    """Return the tunnels that the user means.
+
+    Raises UsageError for a name that is no tunnel which can get keepalives.
+    """
+    known = {tunnel.name: tunnel for tunnel in table.tunnels}
+    if every:
+        return [t for t in known.values() if not t.fallback and _refusal(t) is None]
+    chosen = []
+    for name in names:
+        tunnel = known.get(name)
+        if tunnel is None and table.link_index(name) is None:
+            raise UsageError(f"there is no interface {name!r} here", "see `ip link`")
+        if tunnel is None:
+            raise UsageError(
+                f"{name} is no GRE tunnel, and keepalives come only by one",
+                f"there are here: {', '.join(known) or 'none'}",
+            )
+        refusal = _refusal(tunnel)
+        if refusal:
+            raise UsageError(f"{name} {refusal}", "give a gre or ip6gre tunnel")
+        chosen.append(tunnel)
+    return chosen
+
+
+def respond(
+    table: TunnelTable,
+    tunnel: Tunnel,
+    wanted_hook: str,
+    dialects: ResponderDialect,
+    *,
+    force: bool,
+) -> Attached:
+    """Have a tunnel answered; where it is already, only tell the responder what it should know.
+
+    Raises PrerequisiteError when no hook answers right on this kernel, GretraceError when
+    another program is in the way.
+    """
+    inside = _inside(table, tunnel) if dialects & ResponderDialect.INSIDE else None
+    underlay = table.route_device(tunnel.remote) if tunnel.remote else None
+    config = responder.make_config(tunnel, dialects, inside, underlay)
+    there = {hook.name: program for hook in HOOKS if (program := ours(hook, tunnel.ifindex))}
+    for name, program_id in there.items():
+        if _is_wanted(name, wanted_hook):
+            responder.configure(program_id, config)
+            return _report(tunnel, f"it was on {name} already")
+    hook, why = _choose(tunnel, wanted_hook)
+    if hook.attached(tunnel.ifindex):
+        if not force:
+            raise GretraceError(
+                f"{tunnel.name} has another program on its {hook.name} hook",
+                "take it off, or give --force to replace it",
+            )
+        hook.detach(tunnel.ifindex)
+    responder.detach(tunnel.ifindex)
+    try:
+        responder.attach(tunnel, hook, config)
+    except OSError as error:
+        raise _explain(error, tunnel, hook) from error
+    return _report(tunnel, why)
+
+
+def _choose(tunnel: Tunnel, wanted: str) -> tuple[Hook, str]:
+    """Take the cheapest hook that answers; on a kernel, only a trial tells which those are."""
+    tried = [hook for hook in HOOKS if _is_wanted(hook.name, wanted)]
+    failed: list[str] = []
+    for hook in tried:
+        if probe.answers(tunnel, hook):
+            why = "a trial keepalive was answered"
+            if failed:
+                why += f", which {' and '.join(failed)} did not"
+            return hook, why
+        failed.append(hook.name)
+    kind = tunnel.kind if tunnel.remote else f"{tunnel.kind} without a remote"
+    raise PrerequisiteError(
+        f"on this kernel {' and '.join(failed)} cannot answer on a tunnel like {tunnel.name} "
+        f"({kind}): a trial keepalive got no right answer",
+        "try --hook auto" if wanted != "auto" else "give the tunnel a remote, or a newer kernel",
+    )
+
+
+def _is_wanted(hook: str, wanted: str) -> bool:
+    """Whether the user's `--hook` allows one; tc has two faces."""
+    return wanted in ("auto", hook.partition("-")[0])
+
+
+def _refusal(tunnel: Tunnel) -> str | None:
+    if tunnel.is_ethernet:
+        return f"is a {tunnel.kind} tunnel, which carries Ethernet frames and gets no keepalives"
+    if tunnel.external:
+        return "is external (collect_md): it has no peer of its own"
+    return None
+
+
+def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
+    ends = table.inside_addresses(tunnel.ifindex)
+    if ends is None:
+        raise UsageError(
+            f"{tunnel.name} has no address with a peer, so the inside dialect cannot be checked",
+            f"give it one: ip addr add OURS peer THEIRS dev {tunnel.name}",
+        )
+    return Inside(*ends)
+
+
+def _report(tunnel: Tunnel, why: str) -> Attached:
+    state = responder.read(tunnel.ifindex)
+    if state is None:
+        raise GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
+    return Attached(tunnel, state, why)
+
+
+def _explain(error: OSError, tunnel: Tunnel, hook: Hook) -> GretraceError:
+    if error.errno in (errno.EEXIST, errno.EBUSY):
+        return GretraceError(
+            f"{tunnel.name} has another program on its {hook.name} hook",
+            "take it off, or give --force to replace it",
+        )
+    return PrerequisiteError(
+        f"the kernel refuses {hook.name} on {tunnel.name} ({error.strerror})",
+        "-v shows what it said",
+    )

@@ -1,0 +1,125 @@
+"""The keepalive responder on a device: attached, asked, and taken away again.
+
+It lives as long as it is attached, without a process and without a pin: its maps belong
+to the program, and the program to the device. So its counters are gone with it, or with
+the tunnel, and nothing has to be cleaned up.
+
+Everything acts in the network namespace of the caller.
+"""
+
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+from gretrace.contract import (
+    ResponderConfig,
+    ResponderCounters,
+    ResponderDialect,
+    ResponderOutcome,
+)
+from gretrace.engine.core import open_object
+from gretrace.engine.hooks import HOOKS, Hook, ours
+from gretrace.engine.maps import read_element, write_element
+from gretrace.engine.programs import open_maps
+from gretrace.model import Address, Responder, Tunnel
+
+STRICT = ResponderDialect(0)
+
+REFUSALS = {
+    ResponderOutcome.FOREIGN: "foreign",
+    ResponderOutcome.OWN_ANSWER: "own-answer",
+    ResponderOutcome.TRUNCATED: "truncated",
+    ResponderOutcome.FRAGMENT: "fragment",
+    ResponderOutcome.MALFORMED: "malformed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The addresses inside a tunnel: the device's own, and the peer's."""
+
+    local: Address
+    remote: Address
+
+
+def attach(tunnel: Tunnel, hook: Hook, config: ResponderConfig) -> None:
+    """Attach the responder to a tunnel.
+
+    Raises OSError when the kernel refuses; EEXIST or EBUSY when another program is there.
+    """
+    with closing(open_object("keepalive")) as loaded:
+        loaded.load()
+        write_element(loaded.map_fd("config"), config)
+        hook.attach(tunnel.ifindex, loaded.program_fd(hook.program))
+
+
+def configure(program_id: int, config: ResponderConfig) -> None:
+    """Tell an attached responder what its tunnel looks like now."""
+    maps = open_maps(program_id)
+    try:
+        write_element(maps["config"], config)
+    finally:
+        for fd in maps.values():
+            os.close(fd)
+
+
+def detach(ifindex: int) -> bool:
+    """Take our responder off a device; False when there was none. Others stay."""
+    found = [hook for hook in HOOKS if ours(hook, ifindex)]
+    for hook in found:
+        hook.detach(ifindex)
+    return bool(found)
+
+
+def read(ifindex: int) -> Responder | None:
+    """Read the counters of the responder on a device; None when there is none."""
+    for hook in HOOKS:
+        program_id = ours(hook, ifindex)
+        if program_id:
+            return _read(hook.name, program_id)
+    return None
+
+
+def make_config(
+    tunnel: Tunnel,
+    dialects: ResponderDialect = STRICT,
+    inside: Inside | None = None,
+    underlay: int | None = None,
+) -> ResponderConfig:
+    """Describe to the program what a keepalive of this tunnel looks like.
+
+    `underlay` is the index of the device that leads to the remote.
+    """
+    config = ResponderConfig(dialects=dialects, family=tunnel.family, underlay=underlay or 0)
+    addresses = {"local": tunnel.local, "remote": tunnel.remote}
+    if inside:
+        addresses |= {"inside_local": inside.local, "inside_remote": inside.remote}
+    for name, address in addresses.items():
+        if address is not None:
+            getattr(config, name)[: len(address.packed)] = address.packed
+    options = (tunnel.okey is not None) + tunnel.ocsum + tunnel.oseq
+    config.outer_size = 20 + 4 + 4 * options
+    return config
+
+
+def _read(hook: str, program_id: int) -> Responder:
+    maps = open_maps(program_id)
+    counters = ResponderCounters()
+    try:
+        read_element(maps["counters"], counters)
+    finally:
+        for fd in maps.values():
+            os.close(fd)
+    last = counters.last_answered_ns
+    return Responder(
+        hook=hook,
+        program_id=program_id,
+        answered=counters.packets[ResponderOutcome.ANSWERED],
+        refused={
+            name: counters.packets[outcome]
+            for outcome, name in REFUSALS.items()
+            if counters.packets[outcome]
+        },
+        last_answered_ns=last + time.time_ns() - time.monotonic_ns() if last else None,
+    )
