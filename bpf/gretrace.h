@@ -74,7 +74,7 @@ struct drop_filter {
 
 /* --- the keepalive responder ---------------------------------------------------- */
 
-#define HEADER_SIZE 32
+#define HEADER_SIZE 64
 
 enum responder_dialect {
 	/* The peer's inner destination may be anything: it is behind NAT and uses its own address. */

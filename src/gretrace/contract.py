@@ -11,7 +11,7 @@ from typing import ClassVar
 
 SAMPLE_SIZE = 128
 PLACE_SIZE = 64
-HEADER_SIZE = 32
+HEADER_SIZE = 64
 
 
 class DropMark(IntFlag):

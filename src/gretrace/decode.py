@@ -4,8 +4,8 @@ import ctypes
 import re
 from collections.abc import Mapping
 
-from gretrace.contract import DropKey, DropMark, DropStats
-from gretrace.model import Drop, Place
+from gretrace.contract import DropKey, DropMark, DropStats, ResponderEvent, ResponderOutcome
+from gretrace.model import Drop, Keepalive, Packet, Place
 from gretrace.packet import parse_packet
 
 # "gre_rcv+0x12d/0x560 [ip_gre]"; compilers add ".isra.0", ".constprop.0", ".cold" to a name.
@@ -35,6 +35,38 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
         first_ns=s.first_ns + clock_offset_ns,
         last_ns=s.last_ns + clock_offset_ns,
     )
+
+
+OUTCOMES = {
+    ResponderOutcome.PASSED: "passed",
+    ResponderOutcome.ANSWERED: "answered",
+    ResponderOutcome.FOREIGN: "foreign",
+    ResponderOutcome.OWN_ANSWER: "own-answer",
+    ResponderOutcome.TRUNCATED: "truncated",
+    ResponderOutcome.FRAGMENT: "fragment",
+    ResponderOutcome.MALFORMED: "malformed",
+}
+
+
+def decode_keepalive(record: bytes, tunnel: str, clock_offset_ns: int) -> Keepalive:
+    """Read one record of the ring `events`; missing bytes count as zeros."""
+    event = ResponderEvent.from_buffer_copy(record.ljust(ctypes.sizeof(ResponderEvent), b"\0"))
+    header = bytes(event.header)[: event.header_length]
+    return Keepalive(
+        tunnel=tunnel,
+        time_ns=event.time_ns + clock_offset_ns,
+        outcome=OUTCOMES.get(event.outcome, f"outcome {event.outcome}"),
+        header=header,
+        inner=_innermost(header),
+    )
+
+
+def _innermost(header: bytes) -> Packet | None:
+    """Find what a keepalive carries, whether the program was shown its outer headers or not."""
+    packet = parse_packet(header)
+    if packet and packet.payload:
+        return parse_packet(packet.payload) or packet
+    return packet
 
 
 def parse_place(text: bytes, location: int) -> Place:

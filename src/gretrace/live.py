@@ -34,7 +34,6 @@ class Watch:
         self._wakeup, self._signalled = socket.socketpair()
         for end in (self._wakeup, self._signalled):
             end.setblocking(False)
-        self._selector.register(self._wakeup, selectors.EVENT_READ)
         # Without it a signal between the check and select() would wait for the next bell.
         self._old_fd = signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -63,10 +62,11 @@ class Watch:
 
     def wait(self, bells: Iterable[Readable], timeout: float) -> set[int]:
         """Wait at most `timeout` seconds; return the descriptors of the bells that rang."""
-        known = self._selector.get_map()
-        for bell in bells:
-            if bell.fileno() not in known:
-                self._selector.register(bell.fileno(), selectors.EVENT_READ)
+        # Anew each time: a descriptor that was closed may be another one's number by now.
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fd)
+        for fd in {self._wakeup.fileno(), *(bell.fileno() for bell in bells)}:
+            self._selector.register(fd, selectors.EVENT_READ)
         if self._deadline is not None:
             timeout = min(timeout, self._deadline - time.monotonic())
         rung = {key.fd for key, _ in self._selector.select(max(timeout, 0))}

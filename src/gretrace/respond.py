@@ -1,15 +1,20 @@
 """Which tunnels get a keepalive responder, on which hook, and why: behind `respond`."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gretrace import probe, responder
 from gretrace.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
-from gretrace.model import Responder, Tunnel
-from gretrace.responder import Inside
+from gretrace.live import Watch
+from gretrace.model import Keepalive, Responder, Tunnel
+from gretrace.responder import Inside, Stream
 from gretrace.tunnels import TunnelTable
+
+# How often to look whether a responder has come or gone, in seconds.
+TICK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,87 @@ class Attached:
     tunnel: Tunnel
     responder: Responder
     why: str
+    is_new: bool = True
+
+
+class Attendant:
+    """Keeps the tunnels that the user means answered, now and as they come and change."""
+
+    def __init__(
+        self,
+        table: TunnelTable,
+        names: tuple[str, ...],
+        *,
+        every: bool,
+        hook: str,
+        dialects: ResponderDialect,
+        force: bool,
+    ) -> None:
+        self._table, self._names, self._every = table, names, every
+        self._hook, self._dialects, self._force = hook, dialects, force
+        self._streams: dict[str, Stream] = {}
+
+    def tunnels(self) -> list[Tunnel]:
+        """Return the tunnels that are meant; raises UsageError as select() does."""
+        return select(self._table, self._names, every=self._every)
+
+    def attach_all(self) -> list[Attached]:
+        """Have every tunnel answered; raises as respond() does."""
+        return [self._attach(tunnel) for tunnel in self.tunnels()]
+
+    def stay(
+        self,
+        until: Watch,
+        tell: Callable[[str], None],
+        show: Callable[[Keepalive], None] | None,
+        *,
+        watch_new: bool,
+        verbose: bool,
+    ) -> None:
+        """Attend until `until` says stop: `show` gets keepalives, `tell` what was attached."""
+        try:
+            while not until.stopped:
+                if show:
+                    self._open_streams(verbose=verbose)
+                until.wait([self._table, *self._streams.values()], TICK)
+                for stream in self._streams.values():
+                    for keepalive in stream.take():
+                        if show:
+                            show(keepalive)
+                if self._table.take_notice() and watch_new:
+                    self._attach_new(tell)
+        finally:
+            for stream in self._streams.values():
+                stream.close()
+
+    def _attach(self, tunnel: Tunnel) -> Attached:
+        return respond(self._table, tunnel, self._hook, self._dialects, force=self._force)
+
+    def _attach_new(self, tell: Callable[[str], None]) -> None:
+        known = {tunnel.name for tunnel in self._table.tunnels}
+        names = tuple(name for name in self._names if name in known)
+        for tunnel in select(self._table, names, every=self._every):
+            try:
+                attached = self._attach(tunnel)
+            except GretraceError as error:
+                tell(str(error))
+            else:
+                if attached.is_new:
+                    tell(f"{tunnel.name}: answered by {attached.responder.hook}")
+
+    def _open_streams(self, *, verbose: bool) -> None:
+        """Listen to the responders that are there now, and no longer to those that are gone."""
+        there = {}
+        for tunnel in self._table.tunnels:
+            state = responder.read(tunnel.ifindex)
+            if state and (self._every or tunnel.name in self._names):
+                there[tunnel.name] = state.program_id
+        for name, stream in list(self._streams.items()):
+            if there.get(name) != stream.program_id:
+                self._streams.pop(name).close()
+        for name, program_id in there.items():
+            if name not in self._streams:
+                self._streams[name] = Stream(name, program_id, verbose=verbose)
 
 
 def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[Tunnel]:
@@ -66,7 +152,7 @@ def respond(
     for name, program_id in there.items():
         if _is_wanted(name, wanted_hook):
             responder.configure(program_id, config)
-            return _report(tunnel, f"it was on {name} already")
+            return _report(tunnel, f"it was on {name} already", is_new=False)
     hook, why = _choose(tunnel, wanted_hook)
     if hook.attached(tunnel.ifindex):
         if not force:
@@ -125,11 +211,11 @@ def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
     return Inside(*ends)
 
 
-def _report(tunnel: Tunnel, why: str) -> Attached:
+def _report(tunnel: Tunnel, why: str, *, is_new: bool = True) -> Attached:
     state = responder.read(tunnel.ifindex)
     if state is None:
         raise GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
-    return Attached(tunnel, state, why)
+    return Attached(tunnel, state, why, is_new)
 
 
 def _explain(error: OSError, tunnel: Tunnel, hook: Hook) -> GretraceError:

@@ -18,21 +18,14 @@ from gretrace.contract import (
     ResponderDialect,
     ResponderOutcome,
 )
+from gretrace.decode import OUTCOMES, decode_keepalive
 from gretrace.engine.core import open_object
 from gretrace.engine.hooks import HOOKS, Hook, ours
-from gretrace.engine.maps import read_element, write_element
+from gretrace.engine.maps import Ring, read_element, write_element
 from gretrace.engine.programs import open_maps
-from gretrace.model import Address, Responder, Tunnel
+from gretrace.model import Address, Keepalive, Responder, Tunnel
 
 STRICT = ResponderDialect(0)
-
-REFUSALS = {
-    ResponderOutcome.FOREIGN: "foreign",
-    ResponderOutcome.OWN_ANSWER: "own-answer",
-    ResponderOutcome.TRUNCATED: "truncated",
-    ResponderOutcome.FRAGMENT: "fragment",
-    ResponderOutcome.MALFORMED: "malformed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +74,49 @@ def read(ifindex: int) -> Responder | None:
     return None
 
 
+class Stream:
+    """The packets that an attached responder looks at, from now on.
+
+    Verbose, it tells of every packet, not of keepalives alone, until it is closed.
+    """
+
+    def __init__(self, tunnel: str, program_id: int, *, verbose: bool) -> None:
+        self.tunnel, self.program_id = tunnel, program_id
+        self._maps = open_maps(program_id)
+        self._ring = Ring(self._maps["events"])
+        self._verbose = verbose
+        # What was written before is of no use to anybody.
+        self._ring.take()
+        self._clock_offset = time.time_ns() - time.monotonic_ns()
+        if verbose:
+            self._set_verbose(on=True)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when a packet was looked at."""
+        return self._ring.fileno()
+
+    def take(self) -> list[Keepalive]:
+        """Return the packets since the last call."""
+        return [
+            decode_keepalive(record, self.tunnel, self._clock_offset)
+            for record in self._ring.take()
+        ]
+
+    def close(self) -> None:
+        """Stop listening; the responder stays."""
+        if self._verbose:
+            self._set_verbose(on=False)
+        self._ring.close()
+        for fd in self._maps.values():
+            os.close(fd)
+
+    def _set_verbose(self, *, on: bool) -> None:
+        config = ResponderConfig()
+        read_element(self._maps["config"], config)
+        config.verbose = on
+        write_element(self._maps["config"], config)
+
+
 def make_config(
     tunnel: Tunnel,
     dialects: ResponderDialect = STRICT,
@@ -118,8 +154,8 @@ def _read(hook: str, program_id: int) -> Responder:
         answered=counters.packets[ResponderOutcome.ANSWERED],
         refused={
             name: counters.packets[outcome]
-            for outcome, name in REFUSALS.items()
-            if counters.packets[outcome]
+            for outcome, name in OUTCOMES.items()
+            if outcome > ResponderOutcome.ANSWERED and counters.packets[outcome]
         },
         last_answered_ns=last + time.time_ns() - time.monotonic_ns() if last else None,
     )

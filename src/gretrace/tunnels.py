@@ -49,21 +49,22 @@ class TunnelTable:
         """Return a descriptor that is readable once a link of the namespace changed."""
         return self._changes.fileno()
 
-    def take_notice(self) -> None:
-        """Note whether a link changed since the last call.
+    def take_notice(self) -> bool:
+        """Note, and return, whether a link changed since the last call.
 
         The socket only rings; what changed is read from the kernel when it is needed, so
         that notifications lost to a full buffer (ENOBUFS) cost nothing.
         """
+        changed = False
         while True:
             try:
                 self._changes.recv(BACKLOG)
             except BlockingIOError:
-                return
+                return changed
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-            self._stale = True
+            self._stale = changed = True
 
     @property
     def tunnels(self) -> list[Tunnel]:

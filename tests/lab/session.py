@@ -87,17 +87,21 @@ class Session:
         return self.exit_code
 
 
-@contextmanager
 def explain_drop(host, *options, output="json"):
-    """Run `explain-drop` in a host; inside the block it is ready.
+    """Run `explain-drop` in a host; inside the block it is ready."""
+    return running(host, "explain-drop", "-o", output, *options)
+
+
+@contextmanager
+def running(host, *arguments):
+    """Run a live command in a host; inside the block it is ready.
 
     It runs in a fork of this process, which saves an emulated machine the imports.
     """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        ready = str(directory / "ready")
-        arguments = ["explain-drop", "-o", output, "--ready-file", ready, *options]
-        session = Session(fork(host, directory, arguments), directory)
+        ready = ["--ready-file", str(directory / "ready")]
+        session = Session(fork(host, directory, [*arguments, *ready]), directory)
         try:
             deadline = time.monotonic() + PATIENCE
             while not session.ready:

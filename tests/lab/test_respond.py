@@ -12,7 +12,7 @@ from gretrace.namespaces import entered
 from gretrace.packet import internet_checksum, parse_packet
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run, tunnel, tunnel_a, tunnel_b
-from tests.lab.session import gretrace
+from tests.lab.session import gretrace, running
 
 A6, B6 = "fd00::2", "fd00::1"
 KEEPALIVES = 100
@@ -349,3 +349,49 @@ def test_tunnels_lists_what_there_is():
         assert "1 in, 2 out" in table
         assert "3 checksum flag differs" in table
         assert ip_address(ours["local"]).version == 4
+
+
+def wait_for(session, condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert session.alive(), session.stderr
+        assert time.monotonic() < deadline, session.stderr
+        time.sleep(0.05)
+
+
+def test_following_shows_what_is_answered_and_what_is_refused():
+    with pair() as (a, b):
+        tunnel_b(b)
+        arguments = ("respond", "gre1", "--follow", "-o", "json")
+        with running(b, *arguments) as quiet:
+            a.send("va", gre_packet(A, B, answer(B, A)))
+            a.send("va", gre_packet(A, B, answer(B, "9.9.9.9")))
+            a.send("va", gre_packet(A, B))
+            wait_for(quiet, lambda: len(quiet.records) == 3)
+            seen = [(r["tunnel"], r["outcome"], r["src"], r["dst"]) for r in quiet.records[1:]]
+            assert seen == [("gre1", "answered", B, A), ("gre1", "foreign", B, "9.9.9.9")]
+            assert quiet.stop() == 0
+        # Verbose, it shows every packet; and what was shown before is not shown again.
+        with running(b, *arguments, "-v") as verbose:
+            a.send("va", gre_packet(A, B))
+            wait_for(verbose, lambda: len(verbose.records) == 2)
+            assert verbose.records[1]["outcome"] == "passed"
+            assert len(verbose.records[1]["header"]) == 64
+        assert gretrace(b, "tunnels").stdout.count("1 answered, 1 refused") == 1
+
+
+def test_watching_attaches_to_each_tunnel_as_it_is_created():
+    with pair() as (a, b), running(b, "respond", "--all", "--watch") as session:
+        tunnel_b(b)
+        wait_for(session, lambda: "gre1: answered by" in session.stderr)
+        with listen(a, "va") as wire:
+            a.send("va", gre_packet(A, B, answer(B, A)))
+            hear(wire, B, 1)
+        b.ip("link del gre1")
+        tunnel(b, f"local {B} remote {A} key 3", name="gre2")
+        wait_for(session, lambda: "gre2: answered by" in session.stderr)
+        # A tunnel whose addresses change is followed too.
+        b.ip(f"link change gre2 type gre local {B} remote 20.1.1.9 key 3")
+        assert session.stop() == 0
+        # It stays when the command ends.
+        assert "tc, 0 answered" in gretrace(b, "tunnels").stdout

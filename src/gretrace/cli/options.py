@@ -87,6 +87,13 @@ filter_options = options(
     click.option("--iif", metavar="DEV", help="Only packets on this device."),
 )
 
+ready_file_option = click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Touch this file once attached.",
+)
+
 live_options = options(
     click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop."),
     click.option(
@@ -99,12 +106,7 @@ live_options = options(
         show_default=True,
         help="core needs the kernel's BTF.",
     ),
-    click.option(
-        "--ready-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="PATH",
-        help="Touch this file once attached.",
-    ),
+    ready_file_option,
 )
 
 

@@ -1,20 +1,29 @@
 """`gretrace respond`: answer the keepalives of the peer."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 
 import click
 
 from gretrace import responder
-from gretrace.cli.options import Voice, namespace_option, output_options
+from gretrace.cli.options import (
+    Voice,
+    announce_ready,
+    namespace_option,
+    output_options,
+    ready_file_option,
+)
 from gretrace.contract import ResponderDialect
 from gretrace.errors import UsageError
 from gretrace.features import require_gre, require_privilege
+from gretrace.live import Watch
 from gretrace.model import Tunnel
 from gretrace.namespaces import entered, find_namespace, own_namespace
+from gretrace.render.keepalive import KeepaliveOutput
 from gretrace.render.listing import Listed, responder_table, to_lines
-from gretrace.respond import respond as answer
-from gretrace.respond import select
+from gretrace.respond import Attendant
 from gretrace.tunnels import TunnelTable
 
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
@@ -40,6 +49,10 @@ DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
     "tunnel's inside addresses.",
 )
 @click.option("--force", is_flag=True, help="Replace a program of others on the hook.")
+@click.option("--watch", is_flag=True, help="Stay, and attach to each tunnel that is created.")
+@click.option("--follow", is_flag=True, help="Stay, and show keepalives as they come.")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop.")
+@ready_file_option
 @namespace_option
 @output_options
 def respond(
@@ -49,6 +62,10 @@ def respond(
     hook: str,
     dialects: tuple[str, ...],
     force: bool,
+    watch: bool,
+    follow: bool,
+    duration: float | None,
+    ready_file: Path | None,
     netns: str | None,
     output: str,
     color: str,
@@ -57,7 +74,8 @@ def respond(
     """Attach a program to each tunnel IFACE that answers the peer's keepalives.
 
     The program stays when the command ends. Where it stands already, it is told what the
-    tunnel looks like now, and stays.
+    tunnel looks like now, and stays. With --follow, -v shows every packet that the program
+    sees, and its first 32 bytes.
     """
     del color  # there is nothing to colour
     voice = Voice(verbose)
@@ -68,17 +86,30 @@ def respond(
     namespace = find_namespace(netns) if netns else own_namespace()
     wanted = ResponderDialect(sum(DIALECTS[name] for name in set(dialects)))
     with closing(TunnelTable(namespace)) as table, entered(namespace):
-        tunnels = select(table, interfaces, every=every)
+        attend = Attendant(table, interfaces, every=every, hook=hook, dialects=wanted, force=force)
         if off:
-            _detach(voice, tunnels)
+            _detach(voice, attend.tunnels())
             return
         try:
-            attached = [answer(table, t, hook, wanted, force=force) for t in tunnels]
+            attached = attend.attach_all()
         finally:
             voice.detail()
-        _remark(voice, tunnels, table.tunnels)
-    listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
-    click.echo(to_lines(listing) if output == "json" else responder_table(listing))
+        _remark(voice, [a.tunnel for a in attached], table.tunnels)
+        listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
+        if listing or not (watch or follow):
+            click.echo(to_lines(listing) if output == "json" else responder_table(listing))
+        if not watch and not follow:
+            return
+        shown = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
+        with Watch(duration) as until:
+            announce_ready(voice, ready_file)
+            attend.stay(
+                until,
+                voice.note,
+                shown.show if follow else None,
+                watch_new=watch,
+                verbose=verbose,
+            )
 
 
 def _detach(voice: Voice, tunnels: Iterable[Tunnel]) -> None:

@@ -61,7 +61,7 @@ class Hook(ABC):
 
     @abstractmethod
     def attached(self, ifindex: int) -> int | None:
-        """Return the id of the program that is there."""
+        """Return the id of the program that is there; None also when the device is gone."""
 
     @abstractmethod
     def attach(self, ifindex: int, program_fd: int) -> None:
@@ -80,7 +80,10 @@ class XdpHook(Hook):
     def attached(self, ifindex: int) -> int | None:
         """Return the id of the program that is there."""
         program_id = c_uint32()
-        check(_xdp_query_id(ifindex, 0, byref(program_id)), "ask for the XDP program")
+        status = _xdp_query_id(ifindex, 0, byref(program_id))
+        if status == -errno.ENODEV:
+            return None
+        check(status, "ask for the XDP program")
         return program_id.value or None
 
     def attach(self, ifindex: int, program_fd: int) -> None:
@@ -102,7 +105,8 @@ class TcHook(Hook):
         """Return the id of the program in our place."""
         options = self._options()
         status = _tc_query(byref(self._hook(ifindex)), byref(options))
-        if status in (-errno.ENOENT, -errno.EINVAL):  # EINVAL: the device has no clsact
+        # EINVAL: the device has no clsact.
+        if status in (-errno.ENOENT, -errno.EINVAL, -errno.ENODEV):
             return None
         check(status, "ask for the tc program")
         return int(options.prog_id) or None

@@ -1,0 +1,49 @@
+"""Keepalives as lines and as JSON, one each."""
+
+import json
+from typing import Any, TextIO
+
+from gretrace.model import Keepalive
+from gretrace.render.record import show_time
+
+# As many bytes as a person reads at once.
+SHOWN = 32
+
+
+class KeepaliveOutput:
+    """Writes keepalives as they come, flushed one by one."""
+
+    def __init__(self, stream: TextIO, *, as_json: bool, headers: bool) -> None:
+        self._stream = stream
+        self._as_json = as_json
+        self._headers = headers
+
+    def show(self, keepalive: Keepalive) -> None:
+        """Write one."""
+        if self._as_json:
+            line = json.dumps(to_record(keepalive, headers=self._headers))
+        else:
+            line = to_line(keepalive, headers=self._headers)
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def to_record(keepalive: Keepalive, *, headers: bool) -> dict[str, Any]:
+    """Build the JSON object; `headers` adds the bytes that the program saw."""
+    inner = keepalive.inner
+    return {
+        "time": show_time(keepalive.time_ns),
+        "tunnel": keepalive.tunnel,
+        "outcome": keepalive.outcome,
+        "src": str(inner.remote) if inner else None,
+        "dst": str(inner.local) if inner else None,
+        **({"header": keepalive.header[:SHOWN].hex()} if headers else {}),
+    }
+
+
+def to_line(keepalive: Keepalive, *, headers: bool) -> str:
+    """Build the line that a person reads."""
+    inner = keepalive.inner
+    ends = f"{inner.remote} > {inner.local}" if inner else "not IP"
+    line = f"{show_time(keepalive.time_ns)} {keepalive.tunnel} {keepalive.outcome:<10} {ends}"
+    return line + (f"  {keepalive.header[:SHOWN].hex(' ', 4)}" if headers else "")
