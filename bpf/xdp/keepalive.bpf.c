@@ -29,6 +29,8 @@ char LICENSE[] SEC("license") = "GPL";
 #define IPV4_FRAGMENT_OFFSET 0x1fff
 /* The longest keepalive has 60 bytes of IP and 16 of GRE. */
 #define LONGEST 128
+/* With all outer headers in view. Whatever is longer is traffic, and is not even looked at. */
+#define LONGEST_FRAME 256
 #define DEFAULT_TTL 64
 
 struct {
@@ -125,14 +127,15 @@ static __always_inline bool checksum_is_right(const struct source *from, __u32 b
 /* False when this is no IP packet with GRE in it; most packets end here, at once. */
 static __always_inline bool parse_ip(const struct source *from, __u32 base, struct headers *h)
 {
-	__u8 ip[IPV6_SIZE] = {};
+	__u8 ip[IPV6_SIZE];
 	__u16 fragment;
 
 	if (!load(from, base, ip, IPV4_SIZE))
 		return false;
+	if (ip[0] >> 4 == 4 ? ip[9] != GRE_PROTOCOL : ip[6] != GRE_PROTOCOL)
+		return false;
+	__builtin_memset(h, 0, sizeof(*h));
 	if (ip[0] >> 4 == 4) {
-		if (ip[9] != GRE_PROTOCOL)
-			return false;
 		fragment = ip[6] << 8 | ip[7];
 		if (fragment & IPV4_FRAGMENT_OFFSET)
 			return false;
@@ -146,7 +149,7 @@ static __always_inline bool parse_ip(const struct source *from, __u32 base, stru
 		__builtin_memcpy(h->destination, ip + 16, 4);
 		return true;
 	}
-	if (ip[0] >> 4 == 6 && ip[6] == GRE_PROTOCOL) {
+	if (ip[0] >> 4 == 6) {
 		h->family = 6;
 		h->ip_size = IPV6_SIZE;
 		h->ip_total = IPV6_SIZE + (ip[4] << 8 | ip[5]);
@@ -266,13 +269,13 @@ SEC("tc")
 int gretrace_tc(struct __sk_buff *skb)
 {
 	struct source from = { .context = skb };
-	struct headers inner = {};
+	struct headers inner;
 	enum responder_outcome outcome = OUTCOME_PASSED;
 	struct responder_config *our;
 	__u32 first = 0;
 
 	our = bpf_map_lookup_elem(&config, &first);
-	if (!our)
+	if (!our || (skb->len > LONGEST_FRAME && !our->verbose))
 		return TC_ACT_UNSPEC;
 	if (parse(&from, 0, &inner))
 		outcome = judge(&inner, our, our->local, our->remote);
@@ -294,12 +297,12 @@ int gretrace_wire(struct __sk_buff *skb)
 	struct source from = { .context = skb };
 	enum responder_outcome outcome = OUTCOME_PASSED;
 	struct responder_config *our;
-	struct headers inner = {};
+	struct headers inner;
 	__u8 ethernet[12], ip[IPV6_SIZE], hop_limit = DEFAULT_TTL;
 	__u32 first = 0;
 
 	our = bpf_map_lookup_elem(&config, &first);
-	if (!our)
+	if (!our || (skb->len > LONGEST_FRAME && !our->verbose))
 		return TC_ACT_UNSPEC;
 	if (parse(&from, 0, &inner))
 		outcome = judge(&inner, our, our->local, our->remote);
@@ -382,18 +385,28 @@ static __always_inline int send_back(struct xdp_md *xdp, const struct headers *o
 	return XDP_TX;
 }
 
+/* Most packets are no GRE in GRE; XDP sees that without a call. */
+static __always_inline bool may_be_keepalive(const struct xdp_md *xdp)
+{
+	const __u8 *ip = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
+
+	if (end - ip > LONGEST_FRAME || ip + IPV4_SIZE > end)
+		return false;
+	return (ip[0] >> 4 == 4 ? ip[9] : ip[6]) == GRE_PROTOCOL;
+}
+
 SEC("xdp")
 int gretrace_xdp(struct xdp_md *xdp)
 {
 	struct source from = { .context = xdp, .is_xdp = true };
-	struct headers first_headers = {}, inner = {};
+	struct headers first_headers, inner;
 	enum responder_outcome outcome = OUTCOME_PASSED;
 	struct responder_config *our;
 	bool outer_in_view = false;
 	__u32 first = 0;
 
 	our = bpf_map_lookup_elem(&config, &first);
-	if (!our)
+	if (!our || (!may_be_keepalive(xdp) && !our->verbose))
 		return XDP_PASS;
 	if (!parse(&from, 0, &first_headers)) {
 		outcome = OUTCOME_PASSED;
