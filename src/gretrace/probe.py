@@ -18,7 +18,7 @@ from gretrace.model import ETH_P_IP, ETH_P_IPV6, Address, Tunnel
 from gretrace.namespaces import in_scratch_namespace
 from gretrace.packet import build_answer, build_keepalive, parse_packet
 from gretrace.responder import attach, make_config
-from gretrace.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ
+from gretrace.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ, Route
 
 # Documentation addresses (RFC 5737, RFC 3849); the namespace has no way out anyway.
 ENDS = {
@@ -47,7 +47,7 @@ def answers(tunnel: Tunnel, hook: Hook) -> bool:
         ifindex=0,
         netns=0,
         kind=tunnel.kind,
-        local=None if tunnel.fallback else ENDS[tunnel.family][0],
+        local=ENDS[tunnel.family][0] if tunnel.local else None,
         remote=ENDS[tunnel.family][1] if tunnel.remote else None,
         ikey=None if tunnel.ikey is None else KEY,
         okey=None if tunnel.okey is None else KEY,
@@ -67,7 +67,7 @@ def _twin_answers(twin: Tunnel, hook: Hook) -> bool:
     with in_scratch_namespace(), IPRoute() as netlink:
         underlay, addresses = _make_wire(netlink, local, remote)
         made = replace(twin, ifindex=_make_twin(netlink, twin))
-        attach(made, hook, make_config(made, underlay=underlay))
+        attach(made, hook, make_config(made, route=Route(underlay, local)))
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as wire:
             wire.bind(("theirs", ETH_P_ALL))
             wire.send(
@@ -125,16 +125,15 @@ def _make_twin(netlink: IPRoute, twin: Tunnel) -> int:
     if not twin.fallback:
         iflags = GRE_KEY * (twin.ikey is not None) | GRE_CSUM * twin.icsum | GRE_SEQ * twin.iseq
         oflags = GRE_KEY * (twin.okey is not None) | GRE_CSUM * twin.ocsum | GRE_SEQ * twin.oseq
-        attributes = {
-            "gre_local": str(twin.local),
+        attributes: dict[str, object] = {
             "gre_iflags": iflags,
             "gre_oflags": oflags,
             "gre_ikey": twin.ikey or 0,
             "gre_okey": twin.okey or 0,
             "gre_ttl": 64,
         }
-        if twin.remote:
-            attributes["gre_remote"] = str(twin.remote)
+        ends = {"gre_local": twin.local, "gre_remote": twin.remote}
+        attributes |= {name: str(address) for name, address in ends.items() if address}
         netlink.link("add", ifname=twin.name, kind=twin.kind, **attributes)
     index = int(netlink.link_lookup(ifname=twin.name)[0])
     netlink.link("set", index=index, state="up")

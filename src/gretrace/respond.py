@@ -48,9 +48,20 @@ class Attendant:
         """Return the tunnels that are meant; raises UsageError as select() does."""
         return select(self._table, self._names, every=self._every)
 
-    def attach_all(self) -> list[Attached]:
-        """Have every tunnel answered; raises as respond() does."""
-        return [self._attach(tunnel) for tunnel in self.tunnels()]
+    def attach_all(self, tell: Callable[[str], None]) -> list[Attached]:
+        """Have every tunnel answered; raises as respond() does.
+
+        Of all tunnels, one that cannot be answered is told and passed over.
+        """
+        attached = []
+        for tunnel in self.tunnels():
+            try:
+                attached.append(self._attach(tunnel))
+            except GretraceError as error:
+                if not self._every:
+                    raise
+                tell(str(error))
+        return attached
 
     def stay(
         self,
@@ -81,9 +92,9 @@ class Attendant:
         return respond(self._table, tunnel, self._hook, self._dialects, force=self._force)
 
     def _attach_new(self, tell: Callable[[str], None]) -> None:
-        known = {tunnel.name for tunnel in self._table.tunnels}
-        names = tuple(name for name in self._names if name in known)
-        for tunnel in select(self._table, names, every=self._every):
+        for tunnel in self._table.tunnels:
+            if not (can_answer(tunnel) if self._every else tunnel.name in self._names):
+                continue
             try:
                 attached = self._attach(tunnel)
             except GretraceError as error:
@@ -114,7 +125,7 @@ def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[T
     """
     known = {tunnel.name: tunnel for tunnel in table.tunnels}
     if every:
-        return [t for t in known.values() if not t.fallback and _refusal(t) is None]
+        return [t for t in known.values() if can_answer(t)]
     chosen = []
     for name in names:
         tunnel = known.get(name)
@@ -132,6 +143,11 @@ def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[T
     return chosen
 
 
+def can_answer(tunnel: Tunnel) -> bool:
+    """Whether a tunnel is one that `--all` means."""
+    return not tunnel.fallback and _refusal(tunnel) is None
+
+
 def respond(
     table: TunnelTable,
     tunnel: Tunnel,
@@ -146,13 +162,15 @@ def respond(
     another program is in the way.
     """
     inside = _inside(table, tunnel) if dialects & ResponderDialect.INSIDE else None
-    underlay = table.route_device(tunnel.remote) if tunnel.remote else None
-    config = responder.make_config(tunnel, dialects, inside, underlay)
-    there = {hook.name: program for hook in HOOKS if (program := ours(hook, tunnel.ifindex))}
-    for name, program_id in there.items():
-        if _is_wanted(name, wanted_hook):
-            responder.configure(program_id, config)
-            return _report(tunnel, f"it was on {name} already", is_new=False)
+    route = table.route(tunnel.remote) if tunnel.remote else None
+    config = responder.make_config(tunnel, dialects, inside, route)
+    there = [hook for hook in HOOKS if ours(hook, tunnel.ifindex)]
+    kept = next((hook for hook in there if _is_wanted(hook.name, wanted_hook)), None)
+    # One is enough: a second would answer what the first lets pass.
+    responder.detach_from(tunnel.ifindex, [hook for hook in there if hook is not kept])
+    if kept:
+        responder.configure(ours(kept, tunnel.ifindex) or 0, config)
+        return _report(tunnel, kept, f"it was on {kept.name} already", is_new=False)
     hook, why = _choose(tunnel, wanted_hook)
     if hook.attached(tunnel.ifindex):
         if not force:
@@ -161,12 +179,11 @@ def respond(
                 "take it off, or give --force to replace it",
             )
         hook.detach(tunnel.ifindex)
-    responder.detach(tunnel.ifindex)
     try:
         responder.attach(tunnel, hook, config)
     except OSError as error:
         raise _explain(error, tunnel, hook) from error
-    return _report(tunnel, why)
+    return _report(tunnel, hook, why)
 
 
 def _choose(tunnel: Tunnel, wanted: str) -> tuple[Hook, str]:
@@ -181,10 +198,11 @@ def _choose(tunnel: Tunnel, wanted: str) -> tuple[Hook, str]:
             return hook, why
         failed.append(hook.name)
     kind = tunnel.kind if tunnel.remote else f"{tunnel.kind} without a remote"
+    remedy = "give the tunnel a remote" if not tunnel.remote else "please report the kernel"
     raise PrerequisiteError(
-        f"on this kernel {' and '.join(failed)} cannot answer on a tunnel like {tunnel.name} "
-        f"({kind}): a trial keepalive got no right answer",
-        "try --hook auto" if wanted != "auto" else "give the tunnel a remote, or a newer kernel",
+        f"on this kernel no answer comes right from {tunnel.name} ({kind}) by "
+        f"{' or '.join(failed)}: a trial keepalive said so",
+        remedy if wanted == "auto" else "try --hook auto",
     )
 
 
@@ -211,8 +229,8 @@ def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
     return Inside(*ends)
 
 
-def _report(tunnel: Tunnel, why: str, *, is_new: bool = True) -> Attached:
-    state = responder.read(tunnel.ifindex)
+def _report(tunnel: Tunnel, hook: Hook, why: str, *, is_new: bool = True) -> Attached:
+    state = responder.read(tunnel.ifindex, [hook])
     if state is None:
         raise GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
     return Attached(tunnel, state, why, is_new)

@@ -9,6 +9,7 @@ Everything acts in the network namespace of the caller.
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from gretrace.engine.hooks import HOOKS, Hook, ours
 from gretrace.engine.maps import Ring, read_element, write_element
 from gretrace.engine.programs import open_maps
 from gretrace.model import Address, Keepalive, Responder, Tunnel
+from gretrace.tunnels import Route
 
 STRICT = ResponderDialect(0)
 
@@ -59,15 +61,20 @@ def configure(program_id: int, config: ResponderConfig) -> None:
 
 def detach(ifindex: int) -> bool:
     """Take our responder off a device; False when there was none. Others stay."""
-    found = [hook for hook in HOOKS if ours(hook, ifindex)]
+    return detach_from(ifindex, HOOKS)
+
+
+def detach_from(ifindex: int, hooks: Sequence[Hook]) -> bool:
+    """Take our responder off some hooks of a device; False when there was none."""
+    found = [hook for hook in hooks if ours(hook, ifindex)]
     for hook in found:
         hook.detach(ifindex)
     return bool(found)
 
 
-def read(ifindex: int) -> Responder | None:
+def read(ifindex: int, hooks: Sequence[Hook] = HOOKS) -> Responder | None:
     """Read the counters of the responder on a device; None when there is none."""
-    for hook in HOOKS:
+    for hook in hooks:
         program_id = ours(hook, ifindex)
         if program_id:
             return _read(hook.name, program_id)
@@ -121,14 +128,17 @@ def make_config(
     tunnel: Tunnel,
     dialects: ResponderDialect = STRICT,
     inside: Inside | None = None,
-    underlay: int | None = None,
+    route: Route | None = None,
 ) -> ResponderConfig:
     """Describe to the program what a keepalive of this tunnel looks like.
 
-    `underlay` is the index of the device that leads to the remote.
+    `route` is the way to the remote. A tunnel without a local address sends from the
+    route's, so that is where its peer sends to.
     """
-    config = ResponderConfig(dialects=dialects, family=tunnel.family, underlay=underlay or 0)
-    addresses = {"local": tunnel.local, "remote": tunnel.remote}
+    route = route or Route()
+    config = ResponderConfig(dialects=dialects, family=tunnel.family, underlay=route.device or 0)
+    local = tunnel.local or (route.source if tunnel.remote else None)
+    addresses = {"local": local, "remote": tunnel.remote}
     if inside:
         addresses |= {"inside_local": inside.local, "inside_remote": inside.remote}
     for name, address in addresses.items():

@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,6 +23,14 @@ RTMGRP_LINK = 1
 # uapi/linux/if_tunnel.h, read as big-endian numbers.
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
 BACKLOG = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The device and the source address with which the kernel reaches an address, if it does."""
+
+    device: int | None = None
+    source: Address | None = None
 
 
 class TunnelTable:
@@ -106,14 +115,14 @@ class TunnelTable:
                 return ip_address(local), ip_address(peer)
         return None
 
-    def route_device(self, remote: Address) -> int | None:
-        """Return the index of the device through which an address is reached, if it is."""
+    def route(self, remote: Address) -> Route:
+        """Ask the kernel for the way to an address."""
         try:
             (message,) = self._netlink.route("get", dst=str(remote))
         except (NetlinkError, ValueError):
-            return None
-        oif = message.get_attr("RTA_OIF")
-        return int(oif) if oif else None
+            return Route()
+        source = message.get_attr("RTA_PREFSRC")
+        return Route(message.get_attr("RTA_OIF"), ip_address(source) if source else None)
 
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""

@@ -58,6 +58,7 @@ KINDS = {
     "with all of them": Kind(
         f"local {B} remote {A} key 7 csum seq ttl 255", key=7, checksum=True, sequence=True
     ),
+    "no local": Kind(f"remote {A} ttl 255"),
     "remote any": Kind(f"local {B} remote any ttl 255"),
     "remote any, keyed": Kind(f"local {B} remote any key 7 ttl 255", key=7),
     "the fallback device": Kind("", name="gre0"),
@@ -166,7 +167,7 @@ def test_traffic_keeps_flowing_and_strangers_are_refused(hook):
         done = gretrace(b, "respond", "gre1", "--hook", hook)
         if hook == "xdp" and SHOWS_OUTER_HEADERS:
             assert done.exit_code == 4
-            assert "xdp cannot answer on a tunnel like gre1" in done.stderr
+            assert "no answer comes right from gre1 (gre) by xdp" in done.stderr
             return
         assert done.exit_code == 0
         assert a.ping(INNER_B, count=5)
@@ -220,6 +221,18 @@ def test_twice_changes_nothing_and_off_leaves_nothing():
         again = gretrace(b, "respond", "gre1", "--off")
         assert "had no responder" in again.stderr
         assert run("bpftool", "prog", "show").stdout.count("gretrace_") == 0
+
+
+def test_one_responder_is_enough():
+    """Another of ours, attached by hand, goes when the command decides for a hook."""
+    with pair() as (_, b):
+        tunnel(b, f"local {B} remote {A} key 4")
+        b.shell("ip link set dev gre1 xdp object src/gretrace/objects/keepalive.bpf.o section xdp")
+        assert gretrace(b, "respond", "gre1", "-o", "json").records[0]["responder"]["hook"] == "xdp"
+        again = gretrace(b, "respond", "gre1", "--hook", "tc", "-o", "json")
+        assert again.records[0]["responder"]["hook"] == "tc"
+        assert again.records[0]["why"] == "a trial keepalive was answered"
+        assert "xdp" not in b.shell("ip link show gre1").stdout
 
 
 def test_a_responder_goes_with_its_tunnel():
@@ -309,7 +322,11 @@ REFUSED = {
     "external": (["ext1"], 2, "external"),
     "nothing": ([], 2, "which tunnel?"),
     "both": (["gre1", "--all"], 2, "which tunnel?"),
-    "hook that cannot": (["any1", "--hook", "tc"], 4, "cannot answer on a tunnel like any1"),
+    "hook that cannot": (
+        ["any1", "--hook", "tc"],
+        4,
+        "no answer comes right from any1 (gre without a remote) by tc",
+    ),
 }
 
 

@@ -22,8 +22,8 @@ from gretrace.live import Watch
 from gretrace.model import Tunnel
 from gretrace.namespaces import entered, find_namespace, own_namespace
 from gretrace.render.keepalive import KeepaliveOutput
-from gretrace.render.listing import Listed, responder_table, to_lines
-from gretrace.respond import Attendant
+from gretrace.render.listing import Listed, responder_lines, responder_table
+from gretrace.respond import Attendant, can_answer
 from gretrace.tunnels import TunnelTable
 
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
@@ -91,13 +91,13 @@ def respond(
             _detach(voice, attend.tunnels())
             return
         try:
-            attached = attend.attach_all()
+            attached = attend.attach_all(voice.note)
         finally:
             voice.detail()
         _remark(voice, [a.tunnel for a in attached], table.tunnels)
         listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
         if listing or not (watch or follow):
-            click.echo(to_lines(listing) if output == "json" else responder_table(listing))
+            click.echo(responder_lines(listing) if output == "json" else responder_table(listing))
         if not watch and not follow:
             return
         shown = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
@@ -120,12 +120,12 @@ def _detach(voice: Voice, tunnels: Iterable[Tunnel]) -> None:
 
 def _remark(voice: Voice, tunnels: Iterable[Tunnel], every: Iterable[Tunnel]) -> None:
     """Say what the user may not know of the tunnels that were chosen."""
-    real = ", ".join(t.name for t in every if not t.fallback) or "none"
+    real = ", ".join(t.name for t in every if can_answer(t)) or "none"
     for tunnel in tunnels:
         if tunnel.fallback:
             voice.note(
                 f"{tunnel.name} is the kernel's fallback device, which gets only what no tunnel "
                 f"takes; tunnels here: {real}"
             )
-        elif not tunnel.up:
+        if not tunnel.up:
             voice.note(f"{tunnel.name} is down: it answers once it is up")

@@ -64,6 +64,16 @@ def to_lines(listing: Sequence[Listed]) -> str:
     return "\n".join(json.dumps(to_record(listed)) for listed in listing)
 
 
+def responder_lines(listing: Sequence[Listed]) -> str:
+    """Build the JSON objects of `gretrace respond`, one a line."""
+    names = ("name", "kind", "netns", "local", "remote", "ikey", "okey", "up", "responder")
+    records = [
+        {**{name: to_record(listed)[name] for name in names}, "why": listed.why}
+        for listed in listing
+    ]
+    return "\n".join(json.dumps(record) for record in records)
+
+
 def tunnel_table(listing: Sequence[Listed]) -> str:
     """Make the table of `gretrace tunnels`."""
     from tabulate import tabulate
