@@ -73,20 +73,22 @@ class Attendant:
         verbose: bool,
     ) -> None:
         """Attend until `until` says stop: `show` gets keepalives, `tell` what was attached."""
-        try:
-            while not until.stopped:
-                if show:
-                    self._open_streams(verbose=verbose)
-                until.wait([self._table, *self._streams.values()], TICK)
-                for stream in self._streams.values():
-                    for keepalive in stream.take():
-                        if show:
-                            show(keepalive)
-                if self._table.take_notice() and watch_new:
-                    self._attach_new(tell)
-        finally:
+        while not until.stopped:
+            if show:
+                self.listen(verbose=verbose)
+            until.wait([self._table, *self._streams.values()], TICK)
             for stream in self._streams.values():
-                stream.close()
+                for keepalive in stream.take():
+                    if show:
+                        show(keepalive)
+            if self._table.take_notice() and watch_new:
+                self._attach_new(tell)
+
+    def close(self) -> None:
+        """Stop listening; the responders stay."""
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
 
     def _attach(self, tunnel: Tunnel) -> Attached:
         return respond(self._table, tunnel, self._hook, self._dialects, force=self._force)
@@ -103,7 +105,7 @@ class Attendant:
                 if attached.is_new:
                     tell(f"{tunnel.name}: answered by {attached.responder.hook}")
 
-    def _open_streams(self, *, verbose: bool) -> None:
+    def listen(self, *, verbose: bool) -> None:
         """Listen to the responders that are there now, and no longer to those that are gone."""
         there = {}
         for tunnel in self._table.tunnels:

@@ -101,7 +101,10 @@ def respond(
         if not watch and not follow:
             return
         shown = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
-        with Watch(duration) as until:
+        with Watch(duration) as until, closing(attend):
+            if follow:
+                # Before anyone is told that nothing will be missed from here on.
+                attend.listen(verbose=verbose)
             announce_ready(voice, ready_file)
             attend.stay(
                 until,
