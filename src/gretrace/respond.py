@@ -169,17 +169,14 @@ def respond(
     there = [hook for hook in HOOKS if ours(hook, tunnel.ifindex)]
     kept = next((hook for hook in there if _is_wanted(hook.name, wanted_hook)), None)
     # One is enough: a second would answer what the first lets pass.
-    responder.detach_from(tunnel.ifindex, [hook for hook in there if hook is not kept])
+    responder.detach(tunnel.ifindex, [hook for hook in there if hook is not kept])
     if kept:
         responder.configure(ours(kept, tunnel.ifindex) or 0, config)
         return _report(tunnel, kept, f"it was on {kept.name} already", is_new=False)
     hook, why = _choose(tunnel, wanted_hook)
     if hook.attached(tunnel.ifindex):
         if not force:
-            raise GretraceError(
-                f"{tunnel.name} has another program on its {hook.name} hook",
-                "take it off, or give --force to replace it",
-            )
+            raise _occupied(tunnel, hook)
         hook.detach(tunnel.ifindex)
     try:
         responder.attach(tunnel, hook, config)
@@ -238,12 +235,16 @@ def _report(tunnel: Tunnel, hook: Hook, why: str, *, is_new: bool = True) -> Att
     return Attached(tunnel, state, why, is_new)
 
 
+def _occupied(tunnel: Tunnel, hook: Hook) -> GretraceError:
+    return GretraceError(
+        f"{tunnel.name} has another program on its {hook.name} hook",
+        "take it off, or give --force to replace it",
+    )
+
+
 def _explain(error: OSError, tunnel: Tunnel, hook: Hook) -> GretraceError:
     if error.errno in (errno.EEXIST, errno.EBUSY):
-        return GretraceError(
-            f"{tunnel.name} has another program on its {hook.name} hook",
-            "take it off, or give --force to replace it",
-        )
+        return _occupied(tunnel, hook)
     return PrerequisiteError(
         f"the kernel refuses {hook.name} on {tunnel.name} ({error.strerror})",
         "-v shows what it said",

@@ -59,13 +59,8 @@ def configure(program_id: int, config: ResponderConfig) -> None:
             os.close(fd)
 
 
-def detach(ifindex: int) -> bool:
+def detach(ifindex: int, hooks: Sequence[Hook] = HOOKS) -> bool:
     """Take our responder off a device; False when there was none. Others stay."""
-    return detach_from(ifindex, HOOKS)
-
-
-def detach_from(ifindex: int, hooks: Sequence[Hook]) -> bool:
-    """Take our responder off some hooks of a device; False when there was none."""
     found = [hook for hook in hooks if ours(hook, ifindex)]
     for hook in found:
         hook.detach(ifindex)

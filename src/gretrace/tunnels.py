@@ -91,9 +91,8 @@ class TunnelTable:
 
     def traffic(self, ifindex: int) -> Traffic | None:
         """Read what a tunnel has carried so far; None when it is gone."""
-        try:
-            (message,) = self._netlink.get_links(ifindex)
-        except (NetlinkError, ValueError):
+        message = self._link(ifindex)
+        if message is None:
             return None
         traffic = self._traffic(message)
         self._received_at_last_look[ifindex] = traffic.received
@@ -101,11 +100,8 @@ class TunnelTable:
 
     def counters(self, ifindex: int) -> dict[str, int] | None:
         """Read all counters of a link (struct rtnl_link_stats64); None when it is gone."""
-        try:
-            (message,) = self._netlink.get_links(ifindex)
-        except (NetlinkError, ValueError):
-            return None
-        return dict(message.get_attr("IFLA_STATS64"))
+        message = self._link(ifindex)
+        return None if message is None else dict(message.get_attr("IFLA_STATS64"))
 
     def inside_addresses(self, ifindex: int) -> tuple[Address, Address] | None:
         """Return the device's own address and its peer's; None where there is no such pair."""
@@ -127,11 +123,8 @@ class TunnelTable:
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
         if ifindex not in self._names:
-            try:
-                (message,) = self._netlink.get_links(ifindex)
-                self._names[ifindex] = message.get_attr("IFLA_IFNAME")
-            except (NetlinkError, ValueError):
-                self._names[ifindex] = None
+            message = self._link(ifindex)
+            self._names[ifindex] = None if message is None else message.get_attr("IFLA_IFNAME")
         return self._names[ifindex]
 
     def link_index(self, name: str) -> int | None:
@@ -143,6 +136,14 @@ class TunnelTable:
         """Close both sockets."""
         self._changes.close()
         self._netlink.close()
+
+    def _link(self, ifindex: int) -> Any:
+        """Ask for one link; None when there is none, or not any more."""
+        try:
+            (message,) = self._netlink.get_links(ifindex)
+        except (NetlinkError, ValueError):
+            return None
+        return message
 
     def _dump(self) -> Iterator[Any]:
         for kind in KINDS:
