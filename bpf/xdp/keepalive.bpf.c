@@ -20,7 +20,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-#define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 #define ETHERNET_SIZE 14
 #define IPV4_SIZE 20
@@ -265,20 +264,31 @@ static __noinline void note(const struct source *from, enum responder_outcome ou
 	bpf_ringbuf_submit(event, 0);
 }
 
-SEC("tc")
-int gretrace_tc(struct __sk_buff *skb)
+/* How both tc faces begin; NULL when the packet is not even looked at. */
+static __always_inline const struct responder_config *
+judge_skb(const struct __sk_buff *skb, const struct source *from, enum responder_outcome *outcome)
 {
-	struct source from = { .context = skb };
+	const struct responder_config *our;
 	struct headers inner;
-	enum responder_outcome outcome = OUTCOME_PASSED;
-	struct responder_config *our;
 	__u32 first = 0;
 
 	our = bpf_map_lookup_elem(&config, &first);
 	if (!our || (skb->len > LONGEST_FRAME && !our->verbose))
+		return NULL;
+	if (parse(from, 0, &inner))
+		*outcome = judge(&inner, our, our->local, our->remote);
+	return our;
+}
+
+SEC("tc")
+int gretrace_tc(struct __sk_buff *skb)
+{
+	struct source from = { .context = skb };
+	enum responder_outcome outcome = OUTCOME_PASSED;
+	const struct responder_config *our = judge_skb(skb, &from, &outcome);
+
+	if (!our)
 		return TC_ACT_UNSPEC;
-	if (parse(&from, 0, &inner))
-		outcome = judge(&inner, our, our->local, our->remote);
 	note(&from, outcome, our);
 	if (outcome == OUTCOME_ANSWERED)
 		return bpf_redirect(skb->ifindex, 0);
@@ -289,26 +299,25 @@ int gretrace_tc(struct __sk_buff *skb)
  * For ip6gre on v5.10, where tc is given the packet as it came from the wire and a redirect
  * to the tunnel would wrap all of it (until "net: handle ARPHRD_IP6GRE in
  * dev_is_mac_header_xmit()"). So it goes back to the wire, with both pairs of addresses
- * swapped; what is inside is the answer already.
+ * swapped; what is inside is the answer already. No xfrm policy is asked, so user space
+ * attaches this face to no tunnel that IPsec protects; and what came by ESP in transport mode
+ * has its outer header elsewhere, so that is told by its addresses.
  */
 SEC("tc")
 int gretrace_wire(struct __sk_buff *skb)
 {
 	struct source from = { .context = skb };
 	enum responder_outcome outcome = OUTCOME_PASSED;
-	struct responder_config *our;
-	struct headers inner;
-	__u8 ethernet[12], ip[IPV6_SIZE], hop_limit = DEFAULT_TTL;
-	__u32 first = 0;
+	const struct responder_config *our = judge_skb(skb, &from, &outcome);
+	__u8 ip[IPV6_SIZE] __attribute__((aligned(8)));
+	__u8 ethernet[12], hop_limit = DEFAULT_TTL;
 
-	our = bpf_map_lookup_elem(&config, &first);
-	if (!our || (skb->len > LONGEST_FRAME && !our->verbose))
+	if (!our)
 		return TC_ACT_UNSPEC;
-	if (parse(&from, 0, &inner))
-		outcome = judge(&inner, our, our->local, our->remote);
 	if (outcome == OUTCOME_ANSWERED &&
 	    (!our->underlay || bpf_skb_load_bytes(skb, 0, ethernet, sizeof(ethernet)) ||
-	     bpf_skb_load_bytes(skb, ETHERNET_SIZE, ip, sizeof(ip)) || ip[0] >> 4 != 6))
+	     bpf_skb_load_bytes(skb, ETHERNET_SIZE, ip, sizeof(ip)) || ip[0] >> 4 != 6 ||
+	     !same(ip + 8, our->remote) || !same(ip + 24, our->local)))
 		outcome = OUTCOME_MALFORMED;
 	note(&from, outcome, our);
 	if (outcome != OUTCOME_ANSWERED)

@@ -1,17 +1,18 @@
 """Which tunnels get a keepalive responder, on which hook, and why: behind `respond`."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gretrace import probe, responder
 from gretrace.contract import ResponderDialect
-from gretrace.engine.hooks import HOOKS, Hook, ours
+from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
+from gretrace.ipsec import Policy, Protection, protection, read_policies
 from gretrace.live import Watch
 from gretrace.model import Keepalive, Responder, Tunnel
 from gretrace.responder import Inside, Stream
-from gretrace.tunnels import TunnelTable
+from gretrace.tunnels import Route, TunnelTable
 
 # How often to look whether a responder has come or gone, in seconds.
 TICK = 1.0
@@ -24,6 +25,7 @@ class Attached:
     tunnel: Tunnel
     responder: Responder
     why: str
+    protection: Protection
     is_new: bool = True
 
 
@@ -39,9 +41,12 @@ class Attendant:
         hook: str,
         dialects: ResponderDialect,
         force: bool,
+        verbose: bool = False,
     ) -> None:
         self._table, self._names, self._every = table, names, every
         self._hook, self._dialects, self._force = hook, dialects, force
+        # Every packet is told, not only keepalives.
+        self._verbose = verbose
         self._streams: dict[str, Stream] = {}
 
     def tunnels(self) -> list[Tunnel]:
@@ -54,9 +59,10 @@ class Attendant:
         Of all tunnels, one that cannot be answered is told and passed over.
         """
         attached = []
-        for tunnel in self.tunnels():
+        tunnels, policies = self.tunnels(), read_policies(self._table.namespace)
+        for tunnel in tunnels:
             try:
-                attached.append(self._attach(tunnel))
+                attached.append(self._attach(tunnel, policies))
             except GretraceError as error:
                 if not self._every:
                     raise
@@ -70,12 +76,11 @@ class Attendant:
         show: Callable[[Keepalive], None] | None,
         *,
         watch_new: bool,
-        verbose: bool,
     ) -> None:
         """Attend until `until` says stop: `show` gets keepalives, `tell` what was attached."""
         while not until.stopped:
             if show:
-                self.listen(verbose=verbose)
+                self.listen()
             until.wait([self._table, *self._streams.values()], TICK)
             for stream in self._streams.values():
                 for keepalive in stream.take():
@@ -90,22 +95,34 @@ class Attendant:
             stream.close()
         self._streams.clear()
 
-    def _attach(self, tunnel: Tunnel) -> Attached:
-        return respond(self._table, tunnel, self._hook, self._dialects, force=self._force)
+    def _attach(self, tunnel: Tunnel, policies: Sequence[Policy]) -> Attached:
+        return respond(
+            self._table,
+            tunnel,
+            self._hook,
+            self._dialects,
+            policies,
+            force=self._force,
+            verbose=self._verbose,
+        )
 
     def _attach_new(self, tell: Callable[[str], None]) -> None:
+        policies = read_policies(self._table.namespace)
         for tunnel in self._table.tunnels:
             if not (can_answer(tunnel) if self._every else tunnel.name in self._names):
                 continue
             try:
-                attached = self._attach(tunnel)
+                attached = self._attach(tunnel, policies)
             except GretraceError as error:
                 tell(str(error))
             else:
                 if attached.is_new:
                     tell(f"{tunnel.name}: answered by {attached.responder.hook}")
+                    protected = attached.protection.describe(tunnel)
+                    if protected:
+                        tell(protected)
 
-    def listen(self, *, verbose: bool) -> None:
+    def listen(self) -> None:
         """Listen to the responders that are there now, and no longer to those that are gone."""
         there = {}
         for tunnel in self._table.tunnels:
@@ -117,7 +134,7 @@ class Attendant:
                 self._streams.pop(name).close()
         for name, program_id in there.items():
             if name not in self._streams:
-                self._streams[name] = Stream(name, program_id, verbose=verbose)
+                self._streams[name] = Stream(name, program_id, verbose=self._verbose)
 
 
 def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[Tunnel]:
@@ -155,25 +172,37 @@ def respond(
     tunnel: Tunnel,
     wanted_hook: str,
     dialects: ResponderDialect,
+    policies: Sequence[Policy],
     *,
     force: bool,
+    verbose: bool = False,
 ) -> Attached:
     """Have a tunnel answered; where it is already, only tell the responder what it should know.
 
-    Raises PrerequisiteError when no hook answers right on this kernel, GretraceError when
-    another program is in the way.
+    `policies` are the namespace's, and `verbose` is for a listener. Raises PrerequisiteError
+    when no hook answers right on this kernel, or only one that IPsec forbids, GretraceError
+    when another program is in the way.
     """
     inside = _inside(table, tunnel) if dialects & ResponderDialect.INSIDE else None
-    route = table.route(tunnel.remote) if tunnel.remote else None
-    config = responder.make_config(tunnel, dialects, inside, route)
+    route = table.route(tunnel.remote) if tunnel.remote else Route()
+    config = responder.make_config(tunnel, dialects, inside, route, verbose=verbose)
+    protected = protection(policies, tunnel, tunnel.local or route.source, route.device)
     there = [hook for hook in HOOKS if ours(hook, tunnel.ifindex)]
-    kept = next((hook for hook in there if _is_wanted(hook.name, wanted_hook)), None)
+    kept = next(
+        (
+            hook
+            for hook in there
+            if _is_wanted(hook.name, wanted_hook) and not _evades(hook, protected)
+        ),
+        None,
+    )
     # One is enough: a second would answer what the first lets pass.
     responder.detach(tunnel.ifindex, [hook for hook in there if hook is not kept])
     if kept:
         responder.configure(ours(kept, tunnel.ifindex) or 0, config)
-        return _report(tunnel, kept, f"it was on {kept.name} already", is_new=False)
-    hook, why = _choose(tunnel, wanted_hook)
+        why = f"it was on {kept.name} already"
+        return Attached(tunnel, _seen(tunnel, kept), why, protected, is_new=False)
+    hook, why = _choose(tunnel, wanted_hook, protected)
     if hook.attached(tunnel.ifindex):
         if not force:
             raise _occupied(tunnel, hook)
@@ -182,15 +211,21 @@ def respond(
         responder.attach(tunnel, hook, config)
     except OSError as error:
         raise _explain(error, tunnel, hook) from error
-    return _report(tunnel, hook, why)
+    return Attached(tunnel, _seen(tunnel, hook), why, protected)
 
 
-def _choose(tunnel: Tunnel, wanted: str) -> tuple[Hook, str]:
+def _choose(tunnel: Tunnel, wanted: str, protected: Protection) -> tuple[Hook, str]:
     """Take the cheapest hook that answers; on a kernel, only a trial tells which those are."""
     tried = [hook for hook in HOOKS if _is_wanted(hook.name, wanted)]
     failed: list[str] = []
     for hook in tried:
         if probe.answers(tunnel, hook):
+            if _evades(hook, protected):
+                raise PrerequisiteError(
+                    f"{tunnel.name} stays unanswered: on this kernel only {hook.name} could, and "
+                    f"would send the answer in plain text past IPsec ({protected.policy})",
+                    "take a kernel on which tc answers inside the tunnel, 6.1 or later",
+                )
             why = "a trial keepalive was answered"
             if failed:
                 why += f", which {' and '.join(failed)} did not"
@@ -203,6 +238,15 @@ def _choose(tunnel: Tunnel, wanted: str) -> tuple[Hook, str]:
         f"{' or '.join(failed)}: a trial keepalive said so",
         remedy if wanted == "auto" else "try --hook auto",
     )
+
+
+def _evades(hook: Hook, protected: Protection) -> bool:
+    """Whether a face puts its answers on the wire past a policy that covers the tunnel.
+
+    One for what arrives counts too: what has come by ESP is not on the device as it was on
+    the wire, and has no outer header to answer with.
+    """
+    return isinstance(hook, WireHook) and protected.policy is not None
 
 
 def _is_wanted(hook: str, wanted: str) -> bool:
@@ -228,11 +272,11 @@ def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
     return Inside(*ends)
 
 
-def _report(tunnel: Tunnel, hook: Hook, why: str, *, is_new: bool = True) -> Attached:
+def _seen(tunnel: Tunnel, hook: Hook) -> Responder:
     state = responder.read(tunnel.ifindex, [hook])
     if state is None:
         raise GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
-    return Attached(tunnel, state, why, is_new)
+    return state
 
 
 def _occupied(tunnel: Tunnel, hook: Hook) -> GretraceError:

@@ -124,14 +124,19 @@ def make_config(
     dialects: ResponderDialect = STRICT,
     inside: Inside | None = None,
     route: Route | None = None,
+    *,
+    verbose: bool = False,
 ) -> ResponderConfig:
     """Describe to the program what a keepalive of this tunnel looks like.
 
     `route` is the way to the remote. A tunnel without a local address sends from the
-    route's, so that is where its peer sends to.
+    route's, so that is where its peer sends to. `verbose` has the program tell of every
+    packet, for a listener that is there.
     """
     route = route or Route()
-    config = ResponderConfig(dialects=dialects, family=tunnel.family, underlay=route.device or 0)
+    config = ResponderConfig(
+        dialects=dialects, family=tunnel.family, underlay=route.device or 0, verbose=verbose
+    )
     local = tunnel.local or (route.source if tunnel.remote else None)
     addresses = {"local": local, "remote": tunnel.remote}
     if inside:

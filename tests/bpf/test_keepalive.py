@@ -12,6 +12,7 @@ from gretrace.engine.core import open_object
 from gretrace.engine.maps import read_element, write_element
 from gretrace.model import Tunnel
 from gretrace.responder import Inside, make_config
+from gretrace.tunnels import Route
 from tests.bpf.testrun import TC_ACT_REDIRECT, TC_ACT_UNSPEC, XDP_PASS, XDP_TX, run_program
 from tests.frames import answer, gre, ipv4, ipv6, udp
 
@@ -204,6 +205,14 @@ def test_the_inside_addresses_only_by_choice(loaded, face):
     assert ours.answers(keepalive)
     assert not ours.answers(answer("10.10.10.1", "10.10.10.9"))
     assert not ours.answers(answer("10.10.10.2", "10.10.10.1"))
+
+
+def test_on_the_wire_only_a_frame_with_the_tunnels_outer_header_is_turned_round(loaded):
+    """Past ESP in transport mode the outer header is not where it was; nothing may leave then."""
+    ours = Responder(loaded, "wire")
+    write_element(ours.map, make_config(tunnel(LOCAL6, REMOTE6), route=Route(device=1)))
+    # A test run has no outer header in view: it is the keepalive's own that stands there.
+    assert ours.outcome(answer(LOCAL6, REMOTE6)) is ResponderOutcome.MALFORMED
 
 
 def nbma(source, destination, inner, **header):

@@ -12,7 +12,7 @@ LAYERS = [
     {"", "errors", "model", "contract", "keys"},
     {"lookup", "packet", "wanted"},
     {"verdicts", "decode", "render"},
-    {"engine", "namespaces", "netlink", "tunnels", "features", "live"},
+    {"engine", "namespaces", "netlink", "tunnels", "features", "live", "ipsec"},
     {"responder"},
     {"probe"},
     {"explain", "respond"},
@@ -26,7 +26,7 @@ DOORS = {
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"contract", "decode", "engine", "namespaces"},
-    "socket": {"tunnels", "live", "probe"},
+    "socket": {"tunnels", "live", "probe", "ipsec"},
     "subprocess": set(),
 }
 

@@ -23,7 +23,7 @@ from gretrace.model import Tunnel
 from gretrace.namespaces import entered, find_namespace, own_namespace
 from gretrace.render.keepalive import KeepaliveOutput
 from gretrace.render.listing import Listed, responder_lines, responder_table
-from gretrace.respond import Attendant, can_answer
+from gretrace.respond import Attached, Attendant, can_answer
 from gretrace.tunnels import TunnelTable
 
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
@@ -86,7 +86,15 @@ def respond(
     namespace = find_namespace(netns) if netns else own_namespace()
     wanted = ResponderDialect(sum(DIALECTS[name] for name in set(dialects)))
     with closing(TunnelTable(namespace)) as table, entered(namespace):
-        attend = Attendant(table, interfaces, every=every, hook=hook, dialects=wanted, force=force)
+        attend = Attendant(
+            table,
+            interfaces,
+            every=every,
+            hook=hook,
+            dialects=wanted,
+            force=force,
+            verbose=follow and verbose,
+        )
         if off:
             _detach(voice, attend.tunnels())
             return
@@ -94,7 +102,7 @@ def respond(
             attached = attend.attach_all(voice.note)
         finally:
             voice.detail()
-        _remark(voice, [a.tunnel for a in attached], table.tunnels)
+        _remark(voice, attached, table.tunnels)
         listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
         if listing or not (watch or follow):
             click.echo(responder_lines(listing) if output == "json" else responder_table(listing))
@@ -104,14 +112,13 @@ def respond(
         with Watch(duration) as until, closing(attend):
             if follow:
                 # Before anyone is told that nothing will be missed from here on.
-                attend.listen(verbose=verbose)
+                attend.listen()
             announce_ready(voice, ready_file)
             attend.stay(
                 until,
                 voice.note,
                 shown.show if follow else None,
                 watch_new=watch,
-                verbose=verbose,
             )
 
 
@@ -121,10 +128,11 @@ def _detach(voice: Voice, tunnels: Iterable[Tunnel]) -> None:
         voice.note(f"{tunnel.name}: {'responder taken off' if taken else 'had no responder'}")
 
 
-def _remark(voice: Voice, tunnels: Iterable[Tunnel], every: Iterable[Tunnel]) -> None:
+def _remark(voice: Voice, attached: Iterable[Attached], every: Iterable[Tunnel]) -> None:
     """Say what the user may not know of the tunnels that were chosen."""
     real = ", ".join(t.name for t in every if can_answer(t)) or "none"
-    for tunnel in tunnels:
+    for each in attached:
+        tunnel = each.tunnel
         if tunnel.fallback:
             voice.note(
                 f"{tunnel.name} is the kernel's fallback device, which gets only what no tunnel "
@@ -132,3 +140,6 @@ def _remark(voice: Voice, tunnels: Iterable[Tunnel], every: Iterable[Tunnel]) ->
             )
         if not tunnel.up:
             voice.note(f"{tunnel.name} is down: it answers once it is up")
+        protected = each.protection.describe(tunnel)
+        if protected:
+            voice.note(protected)

@@ -1,5 +1,6 @@
 """`gretrace tunnels`: every GRE tunnel, its keys, errors and responder."""
 
+import time
 from contextlib import closing
 
 import click
@@ -27,4 +28,5 @@ def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
             for tunnel in table.tunnels
         ]
     voice.detail()
-    click.echo(to_lines(listing) if output == "json" else tunnel_table(listing))
+    as_json = output == "json"
+    click.echo(to_lines(listing) if as_json else tunnel_table(listing, time.time_ns()))

@@ -74,8 +74,8 @@ def responder_lines(listing: Sequence[Listed]) -> str:
     return "\n".join(json.dumps(record) for record in records)
 
 
-def tunnel_table(listing: Sequence[Listed]) -> str:
-    """Make the table of `gretrace tunnels`."""
+def tunnel_table(listing: Sequence[Listed], now_ns: int) -> str:
+    """Make the table of `gretrace tunnels`; `now_ns` is CLOCK_REALTIME."""
     from tabulate import tabulate
 
     rows = [
@@ -87,7 +87,7 @@ def tunnel_table(listing: Sequence[Listed]) -> str:
             "rx": listed.counters.get("rx_packets", "-"),
             "tx": listed.counters.get("tx_packets", "-"),
             "errors": _errors(listed.counters),
-            "responder": _show_responder(listed.responder),
+            "responder": _show_responder(listed.responder, now_ns),
         }
         for listed in listing
     ]
@@ -111,6 +111,15 @@ def responder_table(listing: Sequence[Listed]) -> str:
     return tabulate(rows, headers="keys", disable_numparse=True)
 
 
+def show_age(nanoseconds: int) -> str:
+    """Write a time span in the largest unit of which it has two; one below zero counts as none."""
+    seconds = max(nanoseconds, 0) // 1_000_000_000
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def _ends(tunnel: Tunnel) -> dict[str, object]:
     key = "none" if tunnel.ikey is None else str(tunnel.ikey)
     if tunnel.ikey != tunnel.okey:
@@ -123,7 +132,7 @@ def _errors(counters: Mapping[str, int]) -> str:
     return "; ".join(seen) or "-"
 
 
-def _show_responder(responder: Responder | None) -> str:
+def _show_responder(responder: Responder | None, now_ns: int) -> str:
     if responder is None:
         return "-"
     words = f"{responder.hook}, {responder.answered} answered"
@@ -131,7 +140,7 @@ def _show_responder(responder: Responder | None) -> str:
     if refused:
         words += f", {refused} refused"
     if responder.last_answered_ns:
-        words += f", last {show_time(responder.last_answered_ns)}"
+        words += f", last answered {show_age(now_ns - responder.last_answered_ns)} ago"
     return words
 
 
