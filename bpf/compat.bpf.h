@@ -32,6 +32,7 @@ struct rtnl_link_ops {
 } RELOCATED;
 
 struct net_device {
+	char name[16];
 	int ifindex;
 	unsigned short type;
 	const struct rtnl_link_ops *rtnl_link_ops;
@@ -41,11 +42,20 @@ struct net_device {
 struct sk_buff {
 	struct net_device *dev;
 	unsigned char *head;
+	unsigned char *data;
 	__u16 transport_header;
 	__u16 network_header;
 	__u32 tail; /* an offset: sk_buff_data_t on every 64-bit kernel */
 	unsigned int len;
 	unsigned int data_len;
+} RELOCATED;
+
+struct ip_tunnel {
+	struct net_device *dev;
+} RELOCATED;
+
+struct ip6_tnl {
+	struct net_device *dev;
 } RELOCATED;
 
 enum skb_drop_reason {

@@ -14,6 +14,12 @@
 #define GRE_SEQ 0x1000
 #define GRE_VERSION 0x0007
 
+/* uapi/linux/if_ether.h; net/erspan.h has ERSPAN II as 0x88be too, and III as 0x22eb. */
+#define ETH_P_IPV6 0x86dd
+#define ETH_P_TEB 0x6558
+#define ETH_P_ERSPAN 0x88be
+#define ETH_P_ERSPAN2 0x22eb
+
 /* uapi/linux/if_arp.h */
 #define ARPHRD_ETHER 1
 #define ARPHRD_IPGRE 778

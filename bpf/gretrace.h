@@ -22,21 +22,53 @@ enum drop_mark {
 	DROP_PULLED = 2,
 };
 
-/* What makes two drops the same drop. */
-struct drop_key {
-	__u64 location; /* return address in the function that freed the packet */
-	__u32 reason; /* enum skb_drop_reason of the running kernel, 0 where it has none */
+/* The marks of a lookup; those of a drop never meet them. */
+enum lookup_mark {
+	/* gre_key is ERSPAN's session id, which the kernel looks up in place of a key field. */
+	LOOKUP_SESSION_KEY = 4,
+};
+
+/* What a GRE packet says of itself, and where it was. */
+struct gre_tuple {
 	__u32 netns; /* inode of the network namespace */
 	__u32 ifindex;
-	__u32 gre_key; /* valid when gre_flags has the K bit */
+	__u32 gre_key; /* valid when gre_flags has the K bit, or with LOOKUP_SESSION_KEY */
 	__u8 remote[16]; /* source of the IP header */
 	__u8 local[16]; /* its destination */
 	__u16 gre_flags; /* first 16 bits of the GRE header, 0 where there is none */
 	__u16 gre_protocol;
 	__u8 family; /* 4 or 6 */
 	__u8 protocol; /* what the IP header carries; 47 is GRE */
-	__u8 marks; /* enum drop_mark */
+	__u8 marks; /* enum drop_mark or lookup_mark */
 	__u8 padding;
+};
+
+enum filter_match {
+	MATCH_NETNS = 1,
+	MATCH_IFINDEX = 2,
+	MATCH_REMOTE = 4,
+	MATCH_LOCAL = 8,
+	MATCH_KEY = 16,
+	MATCH_NO_KEY = 32,
+};
+
+/* What the user asked to see; fields count only where `match` has their bit. */
+struct tuple_filter {
+	__u32 match; /* enum filter_match */
+	__u32 netns;
+	__u32 ifindex;
+	__u32 gre_key;
+	__u8 remote[16];
+	__u8 local[16];
+};
+
+/* --- drops ---------------------------------------------------------------------- */
+
+/* What makes two drops the same drop. */
+struct drop_key {
+	__u64 location; /* return address in the function that freed the packet */
+	__u32 reason; /* enum skb_drop_reason of the running kernel, 0 where it has none */
+	struct gre_tuple tuple;
 };
 
 struct drop_stats {
@@ -53,23 +85,50 @@ struct drop_totals {
 	__u64 overflow; /* drops that found the table full: counted, not kept apart */
 };
 
-enum filter_match {
-	MATCH_NETNS = 1,
-	MATCH_IFINDEX = 2,
-	MATCH_REMOTE = 4,
-	MATCH_LOCAL = 8,
-	MATCH_KEY = 16,
-	MATCH_NO_KEY = 32,
+/* --- lookups -------------------------------------------------------------------- */
+
+/* IFNAMSIZ */
+#define NAME_SIZE 16
+/* Events are rationed by windows of this length, and the first of each wakes the reader. */
+#define LOOKUP_WINDOW_NS 100000000
+
+/* What makes two decisions of the tunnel lookup the same. */
+struct lookup_key {
+	struct gre_tuple tuple; /* the namespace and device are those that received the packet */
+	__u32 tunnel; /* ifindex of the chosen tunnel, 0: none */
+	__u32 tunnel_netns; /* where the tunnel is now; it may have been moved */
 };
 
-/* What the user asked to see; fields count only where `match` has their bit. */
-struct drop_filter {
-	__u32 match; /* enum filter_match */
-	__u32 netns;
-	__u32 ifindex;
-	__u32 gre_key;
-	__u8 remote[16];
-	__u8 local[16];
+struct lookup_stats {
+	__u64 count;
+	__u64 first_ns; /* CLOCK_MONOTONIC */
+	__u64 last_ns;
+	char tunnel_name[NAME_SIZE]; /* at the first decision */
+};
+
+/* Written once, but for the counts; an entry whose count is 0 is not in use. */
+struct lookup_entry {
+	struct lookup_stats stats;
+	struct lookup_key key;
+	__u32 padding;
+};
+
+struct lookup_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	struct lookup_key key;
+	__u32 padding;
+	char tunnel_name[NAME_SIZE];
+};
+
+struct lookup_totals {
+	__u64 kinds; /* entries that were taken, or would have been had the table room */
+	__u64 overflow; /* decisions that found the table full: counted, not kept apart */
+	__u64 not_shown; /* without an event: over the budget */
+	__u64 ring_full; /* without an event: the ring had no room */
+};
+
+struct lookup_budget {
+	__u32 events; /* at most so many in a window; 0: all */
 };
 
 /* --- the keepalive responder ---------------------------------------------------- */

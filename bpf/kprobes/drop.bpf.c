@@ -7,13 +7,11 @@
  * table; the bell only tells user space that the table has a new entry.
  */
 #include "../compat.bpf.h"
+#include "../filter.bpf.h"
 #include "../gre.bpf.h"
 #include "../gretrace.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* A section of its own, so that user space fills it without asking for an offset. */
-const volatile struct drop_filter filter SEC(".rodata.filter") = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -54,7 +52,7 @@ static __always_inline bool view_from(const struct sk_buff *skb, __u16 offset, s
  * Fills family, protocol, remote and local; returns where the payload begins,
  * or 0 when this is no IP header. A later fragment has no payload of its own.
  */
-static __always_inline __u32 parse_ip(const struct view *view, struct drop_key *key)
+static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple *tuple)
 {
 	__u8 header[40];
 
@@ -66,25 +64,25 @@ static __always_inline __u32 parse_ip(const struct view *view, struct drop_key *
 
 		if (size < 20)
 			return 0;
-		key->family = 4;
-		key->protocol = header[9];
-		__builtin_memcpy(key->remote, header + 12, 4);
-		__builtin_memcpy(key->local, header + 16, 4);
+		tuple->family = 4;
+		tuple->protocol = header[9];
+		__builtin_memcpy(tuple->remote, header + 12, 4);
+		__builtin_memcpy(tuple->local, header + 16, 4);
 		return later_fragment ? view->size : size;
 	}
 	if (header[0] >> 4 == 6) {
 		if (view->size < 40 || bpf_probe_read_kernel(header, 40, view->start))
 			return 0;
-		key->family = 6;
-		key->protocol = header[6];
-		__builtin_memcpy(key->remote, header + 8, 16);
-		__builtin_memcpy(key->local, header + 24, 16);
+		tuple->family = 6;
+		tuple->protocol = header[6];
+		__builtin_memcpy(tuple->remote, header + 8, 16);
+		__builtin_memcpy(tuple->local, header + 24, 16);
 		/* ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to. */
-		if (key->protocol == IPV6_DESTINATION_OPTIONS) {
+		if (tuple->protocol == IPV6_DESTINATION_OPTIONS) {
 			if (view->size < 48 ||
 			    bpf_probe_read_kernel(header, 8, view->start + 40))
 				return 0;
-			key->protocol = header[0];
+			tuple->protocol = header[0];
 			return 40 + 8 + header[1] * 8;
 		}
 		return 40;
@@ -92,7 +90,8 @@ static __always_inline __u32 parse_ip(const struct view *view, struct drop_key *
 	return 0;
 }
 
-static __always_inline void parse_gre(const struct view *view, __u32 offset, struct drop_key *key)
+static __always_inline void parse_gre(const struct view *view, __u32 offset,
+				      struct gre_tuple *tuple)
 {
 	__be16 base[2];
 	__be32 gre_key;
@@ -100,14 +99,14 @@ static __always_inline void parse_gre(const struct view *view, __u32 offset, str
 	if (offset + sizeof(base) > view->size ||
 	    bpf_probe_read_kernel(base, sizeof(base), view->start + offset))
 		return;
-	key->gre_flags = bpf_ntohs(base[0]);
-	key->gre_protocol = bpf_ntohs(base[1]);
-	if (!(key->gre_flags & GRE_KEY))
+	tuple->gre_flags = bpf_ntohs(base[0]);
+	tuple->gre_protocol = bpf_ntohs(base[1]);
+	if (!(tuple->gre_flags & GRE_KEY))
 		return;
-	offset += sizeof(base) + (key->gre_flags & (GRE_CSUM | GRE_ROUTING) ? 4 : 0);
+	offset += sizeof(base) + (tuple->gre_flags & (GRE_CSUM | GRE_ROUTING) ? 4 : 0);
 	if (offset + sizeof(gre_key) <= view->size &&
 	    !bpf_probe_read_kernel(&gre_key, sizeof(gre_key), view->start + offset))
-		key->gre_key = bpf_ntohl(gre_key);
+		tuple->gre_key = bpf_ntohl(gre_key);
 }
 
 /*
@@ -117,7 +116,7 @@ static __always_inline void parse_gre(const struct view *view, __u32 offset, str
  * size of that header, or 0.
  */
 static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view *view,
-					 struct drop_key *key)
+					 struct gre_tuple *tuple)
 {
 	if (skb->transport_header >= skb->network_header)
 		return 0;
@@ -125,40 +124,11 @@ static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view 
 		if (skb->transport_header < size ||
 		    !view_from(skb, skb->transport_header - size, view))
 			return 0;
-		*key = (struct drop_key){};
-		if (parse_ip(view, key) == size && key->protocol == GRE_PROTOCOL)
+		*tuple = (struct gre_tuple){};
+		if (parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL)
 			return size;
 	}
 	return 0;
-}
-
-static __always_inline bool same_address(const __u8 a[16], const volatile __u8 b[16])
-{
-	for (int i = 0; i < 16; i++)
-		if (a[i] != b[i])
-			return false;
-	return true;
-}
-
-static __always_inline bool is_wanted(const struct drop_key *key)
-{
-	__u32 match = filter.match;
-
-	if ((match & MATCH_NETNS) && key->netns != filter.netns)
-		return false;
-	if ((match & MATCH_IFINDEX) && key->ifindex != filter.ifindex)
-		return false;
-	/* On a tunnel the outer header is gone: user space, which knows the tunnel, decides. */
-	if (key->marks & DROP_ON_TUNNEL)
-		return true;
-	if ((match & MATCH_REMOTE) && !same_address(key->remote, filter.remote))
-		return false;
-	if ((match & MATCH_LOCAL) && !same_address(key->local, filter.local))
-		return false;
-	if ((match & MATCH_KEY) &&
-	    (!(key->gre_flags & GRE_KEY) || key->gre_key != filter.gre_key))
-		return false;
-	return !((match & MATCH_NO_KEY) && (key->gre_flags & GRE_KEY));
 }
 
 static __always_inline void count_overflow(void)
@@ -209,32 +179,33 @@ int count_drop(unsigned long long *ctx)
 	const struct sk_buff *skb = (const struct sk_buff *)ctx[0];
 	const struct net_device *dev = skb->dev;
 	struct drop_key key = {};
+	struct gre_tuple *tuple = &key.tuple;
 	struct drop_stats *stats;
 	struct view view = {};
 	__u32 payload = 0;
 	__u64 now;
 
 	if (view_from(skb, skb->network_header, &view))
-		payload = parse_ip(&view, &key);
+		payload = parse_ip(&view, tuple);
 	if (dev && is_gre_device(dev)) {
 		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
 		if (!skb->len)
 			return 0;
-		key.marks = DROP_ON_TUNNEL;
-	} else if (!payload || key.protocol != GRE_PROTOCOL) {
-		payload = find_pulled(skb, &view, &key);
+		tuple->marks = DROP_ON_TUNNEL;
+	} else if (!payload || tuple->protocol != GRE_PROTOCOL) {
+		payload = find_pulled(skb, &view, tuple);
 		if (!payload)
 			return 0;
-		key.marks = DROP_PULLED;
+		tuple->marks = DROP_PULLED;
 	}
-	if (payload && key.protocol == GRE_PROTOCOL)
-		parse_gre(&view, payload, &key);
+	if (payload && tuple->protocol == GRE_PROTOCOL)
+		parse_gre(&view, payload, tuple);
 
 	if (dev) {
-		key.ifindex = dev->ifindex;
-		key.netns = dev->nd_net.net->ns.inum;
+		tuple->ifindex = dev->ifindex;
+		tuple->netns = dev->nd_net.net->ns.inum;
 	}
-	if (!is_wanted(&key))
+	if (!is_wanted(tuple))
 		return 0;
 	key.location = ctx[1];
 	key.reason = drop_reason(ctx);

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 SAMPLE_SIZE = 128
 PLACE_SIZE = 64
+NAME_SIZE = 16
+LOOKUP_WINDOW_NS = 100_000_000
 HEADER_SIZE = 64
 
 
@@ -32,12 +34,16 @@ class FilterMatch(IntFlag):
     NO_KEY = 32
 
 
-class DropKey(ctypes.Structure):
-    """struct drop_key."""
+class LookupMark(IntFlag):
+    """enum lookup_mark."""
+
+    SESSION_KEY = 4
+
+
+class GreTuple(ctypes.Structure):
+    """struct gre_tuple."""
 
     _fields_: ClassVar = [
-        ("location", ctypes.c_uint64),
-        ("reason", ctypes.c_uint32),
         ("netns", ctypes.c_uint32),
         ("ifindex", ctypes.c_uint32),
         ("gre_key", ctypes.c_uint32),
@@ -49,6 +55,29 @@ class DropKey(ctypes.Structure):
         ("protocol", ctypes.c_uint8),
         ("marks", ctypes.c_uint8),
         ("padding", ctypes.c_uint8),
+    ]
+
+
+class TupleFilter(ctypes.Structure):
+    """struct tuple_filter."""
+
+    _fields_: ClassVar = [
+        ("match", ctypes.c_uint32),
+        ("netns", ctypes.c_uint32),
+        ("ifindex", ctypes.c_uint32),
+        ("gre_key", ctypes.c_uint32),
+        ("remote", ctypes.c_uint8 * 16),
+        ("local", ctypes.c_uint8 * 16),
+    ]
+
+
+class DropKey(ctypes.Structure):
+    """struct drop_key."""
+
+    _fields_: ClassVar = [
+        ("location", ctypes.c_uint64),
+        ("reason", ctypes.c_uint32),
+        ("tuple", GreTuple),
     ]
 
 
@@ -72,17 +101,63 @@ class DropTotals(ctypes.Structure):
     _fields_: ClassVar = [("overflow", ctypes.c_uint64)]
 
 
-class DropFilter(ctypes.Structure):
-    """struct drop_filter."""
+class LookupKey(ctypes.Structure):
+    """struct lookup_key."""
 
     _fields_: ClassVar = [
-        ("match", ctypes.c_uint32),
-        ("netns", ctypes.c_uint32),
-        ("ifindex", ctypes.c_uint32),
-        ("gre_key", ctypes.c_uint32),
-        ("remote", ctypes.c_uint8 * 16),
-        ("local", ctypes.c_uint8 * 16),
+        ("tuple", GreTuple),
+        ("tunnel", ctypes.c_uint32),
+        ("tunnel_netns", ctypes.c_uint32),
     ]
+
+
+class LookupStats(ctypes.Structure):
+    """struct lookup_stats."""
+
+    _fields_: ClassVar = [
+        ("count", ctypes.c_uint64),
+        ("first_ns", ctypes.c_uint64),
+        ("last_ns", ctypes.c_uint64),
+        ("tunnel_name", ctypes.c_char * NAME_SIZE),
+    ]
+
+
+class LookupEntry(ctypes.Structure):
+    """struct lookup_entry."""
+
+    _fields_: ClassVar = [
+        ("stats", LookupStats),
+        ("key", LookupKey),
+        ("padding", ctypes.c_uint32),
+    ]
+
+
+class LookupEvent(ctypes.Structure):
+    """struct lookup_event."""
+
+    _fields_: ClassVar = [
+        ("time_ns", ctypes.c_uint64),
+        ("key", LookupKey),
+        ("padding", ctypes.c_uint32),
+        ("tunnel_name", ctypes.c_char * NAME_SIZE),
+    ]
+
+
+class LookupTotals(ctypes.Structure):
+    """struct lookup_totals."""
+
+    _fields_: ClassVar = [
+        ("kinds", ctypes.c_uint64),
+        ("overflow", ctypes.c_uint64),
+        ("not_shown", ctypes.c_uint64),
+        ("ring_full", ctypes.c_uint64),
+    ]
+
+
+class LookupBudget(ctypes.Structure):
+    """struct lookup_budget."""
+
+    _fields_: ClassVar = [("events", ctypes.c_uint32)]
 
 
 class ResponderDialect(IntFlag):

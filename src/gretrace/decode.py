@@ -2,10 +2,22 @@
 
 import ctypes
 import re
+import struct
 from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
 
-from gretrace.contract import DropKey, DropMark, DropStats, ResponderEvent, ResponderOutcome
-from gretrace.model import Drop, Keepalive, Packet, Place
+from gretrace.contract import (
+    DropKey,
+    DropMark,
+    DropStats,
+    LookupKey,
+    LookupMark,
+    ResponderEvent,
+    ResponderOutcome,
+)
+from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place
 from gretrace.packet import parse_packet
 
 # "gre_rcv+0x12d/0x560 [ip_gre]"; compilers add ".isra.0", ".constprop.0", ".cold" to a name.
@@ -27,13 +39,80 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     return Drop(
         place=parse_place(bytes(s.place), k.location),
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
-        netns=k.netns,
-        ifindex=k.ifindex,
-        on_tunnel=bool(k.marks & DropMark.ON_TUNNEL),
+        netns=k.tuple.netns,
+        ifindex=k.tuple.ifindex,
+        on_tunnel=bool(k.tuple.marks & DropMark.ON_TUNNEL),
         packet=parse_packet(sample, s.length),
         count=s.count,
         first_ns=s.first_ns + clock_offset_ns,
         last_ns=s.last_ns + clock_offset_ns,
+    )
+
+
+# Decisions come by the thousand: one unpacking each, and of an equal one nothing anew.
+_EVENT = struct.Struct(f"=Q{ctypes.sizeof(LookupKey)}s4x16s")
+_ENTRY = struct.Struct("=QQQ16s")
+_SEEN_AT_MOST = 65536
+_FLAGS = (("csum", 0x8000), ("key", 0x2000), ("seq", 0x1000))
+_KEY = 0x2000
+
+# From `netns` to `tunnel_netns` of a Decision.
+_Choice: TypeAlias = tuple[
+    int,
+    int,
+    int,
+    Address,
+    Address,
+    int | None,
+    tuple[str, ...],
+    int,
+    int | None,
+    str | None,
+    int | None,
+]
+
+
+def decode_decision(record: bytes, clock_offset_ns: int) -> Decision:
+    """Read one record of the ring `decisions`; missing bytes count as zeros.
+
+    `clock_offset_ns` is CLOCK_REALTIME less CLOCK_MONOTONIC.
+    """
+    if len(record) != _EVENT.size:
+        record = record[: _EVENT.size].ljust(_EVENT.size, b"\0")
+    time_ns, key, name = _EVENT.unpack(record)
+    time_ns += clock_offset_ns
+    return Decision(time_ns, *_read_choice(key, name), 1, time_ns)
+
+
+def decode_lookup_entry(key: bytes, stats: bytes, clock_offset_ns: int) -> Decision:
+    """Read one entry of the map `lookups`: all decisions that were alike, counted.
+
+    The arguments are as in decode_decision().
+    """
+    size = ctypes.sizeof(LookupKey)
+    count, first_ns, last_ns, name = _ENTRY.unpack(stats[: _ENTRY.size].ljust(_ENTRY.size, b"\0"))
+    choice = _read_choice(key[:size].ljust(size, b"\0"), name)
+    return Decision(last_ns + clock_offset_ns, *choice, count, first_ns + clock_offset_ns)
+
+
+@lru_cache(_SEEN_AT_MOST)
+def _read_choice(key: bytes, name: bytes) -> _Choice:
+    k = LookupKey.from_buffer_copy(key)
+    t = k.tuple
+    remote, local = bytes(t.remote), bytes(t.local)
+    has_key = t.gre_flags & _KEY or t.marks & LookupMark.SESSION_KEY
+    return (
+        t.netns,
+        t.ifindex,
+        6 if t.family == 6 else 4,
+        IPv6Address(remote) if t.family == 6 else IPv4Address(remote[:4]),
+        IPv6Address(local) if t.family == 6 else IPv4Address(local[:4]),
+        t.gre_key if has_key else None,
+        tuple(flag for flag, bit in _FLAGS if t.gre_flags & bit),
+        t.gre_protocol,
+        k.tunnel or None,
+        name.split(b"\0", 1)[0].decode("utf-8", "replace") if k.tunnel else None,
+        k.tunnel_netns if k.tunnel else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from gretrace.decode import decode_drop
 from gretrace.engine import DropTable, Lost
 from gretrace.live import Readable, Watch
+from gretrace.lookup import Tables
 from gretrace.model import (
     ETH_P_IP,
     ETH_P_IPV6,
@@ -17,18 +18,17 @@ from gretrace.model import (
     Drop,
     GreHeader,
     Report,
-    Traffic,
-    Tunnel,
     Tuple,
     Verdict,
 )
+from gretrace.surroundings import Host
 from gretrace.tunnels import TunnelTable, TunnelTables
 from gretrace.verdicts import Case, explain
 from gretrace.verdicts.quiet import is_quiet
 from gretrace.wanted import Wanted
 
-# Counters are read for the tunnels that a verdict may speak of, not for thousands.
-TRAFFIC_READ_FOR = 8
+# Of thousands of tunnels, those whose packets are told of when nothing was dropped.
+HEARD_AT_MOST = 8
 
 # How often a count that grows is told, in seconds.
 TICK = 1.0
@@ -66,6 +66,8 @@ class Explainer:
         # Taken once, or the first sight of a drop would move with every adjustment of the clock.
         self._clock_offset = time.time_ns() - time.monotonic_ns()
         self.reports: dict[Identity, Report] = {}
+        # What was read of each namespace, by its inode, during one look at the drops.
+        self._hosts: dict[int, Host] = {}
 
     @cached_property
     def _reasons(self) -> Mapping[int, str]:
@@ -83,6 +85,7 @@ class Explainer:
         # Only now: a change that came before a drop has been announced before it was counted.
         for table in self._tables.opened():
             table.take_notice()
+        self._hosts.clear()
         changed: dict[Identity, None] = {}
         for key, stats, count in fresh:
             drop = decode_drop(key, stats, self._reasons, self._clock_offset)
@@ -107,7 +110,7 @@ class Explainer:
         return {
             tunnel.name: traffic.received_while_watching
             for table in self._tables.opened()
-            for tunnel in table.tunnels[:TRAFFIC_READ_FOR]
+            for tunnel in table.tables.tunnels[:HEARD_AT_MOST]
             if tunnel.up and not tunnel.fallback and (traffic := table.traffic(tunnel.ifindex))
         }
 
@@ -120,7 +123,7 @@ class Explainer:
         if is_quiet(drop):
             return None
         table = self._tables.of(drop.netns)
-        seen = tuple_of(drop, table.tunnels if table else [])
+        seen = tuple_of(drop, table.tables if table else Tables())
         if drop.on_tunnel and not self._wanted.admits(seen):
             return None
         iif = table.link_name(drop.ifindex) if table else None
@@ -142,11 +145,15 @@ class Explainer:
     def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
         if table is None:
             return explain(Case(drop, None, iif=iif))
-        case = Case(drop, table.tunnels, iif=iif, ip=table.namespace.ip)
-        verdict = explain(replace(case, traffic=_read_traffic(case, table)))
+        if table.namespace.inode not in self._hosts:
+            self._hosts[table.namespace.inode] = Host(table)
+        host = self._hosts[table.namespace.inode]
+        case = Case(drop, table.tables, iif=iif, ip=table.namespace.ip, host=host)
+        case = replace(case, traffic=host.traffic(c.tunnel for c in case.candidates))
+        verdict = explain(case)
         if verdict.cause == "other" and table.before is not None:
             # The packet may have died just before the tunnel was changed.
-            earlier = explain(replace(case, tunnels=table.before))
+            earlier = explain(replace(case, tables=table.before))
             return earlier if earlier.cause != "other" else verdict
         return verdict
 
@@ -198,17 +205,11 @@ def follow(
     output.finish(explainer.reports.values(), explainer.heard())
 
 
-def _read_traffic(case: Case, table: TunnelTable) -> dict[int, Traffic]:
-    nearest = [c.tunnel.ifindex for c in case.candidates[:TRAFFIC_READ_FOR]]
-    read = {ifindex: table.traffic(ifindex) for ifindex in nearest}
-    return {ifindex: traffic for ifindex, traffic in read.items() if traffic}
-
-
-def tuple_of(drop: Drop, tunnels: Iterable[Tunnel]) -> Tuple:
+def tuple_of(drop: Drop, tables: Tables) -> Tuple:
     """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
     packet = drop.packet
     if drop.on_tunnel:
-        tunnel = next((t for t in tunnels if t.ifindex == drop.ifindex), None)
+        tunnel = tables.by_ifindex(drop.ifindex)
         if tunnel is None:
             return Tuple(None, None, None, None, (), None)
         protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else None

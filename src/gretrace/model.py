@@ -45,6 +45,8 @@ class Tunnel:
     pmtudisc: bool = True
     ignore_df: bool = False
     mtu: int = 0
+    # IFLA_GRE_IKEY without its flag: no packet must have it, but the kernel hashes by it.
+    stray_ikey: int = 0
 
     @property
     def is_ethernet(self) -> bool:
@@ -65,6 +67,14 @@ class Traffic:
     sent: int
     received_while_watching: int = 0
     received_lately: int = 0  # since the last time that anyone looked
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The device and the source address with which the kernel reaches an address, if it does."""
+
+    device: int | None = None
+    source: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,26 @@ class Drop:
     count: int
     first_ns: int  # CLOCK_REALTIME
     last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the kernel's tunnel lookup answered to a received GRE packet, or to several alike."""
+
+    time_ns: int  # CLOCK_REALTIME; of the last one, where several are counted
+    netns: int  # inode of the namespace that the packet was received in
+    ifindex: int  # of the device that it was received on
+    family: int  # 4 or 6
+    remote: Address
+    local: Address
+    key: int | None  # what was looked for: the key field, or ERSPAN's session id
+    flags: tuple[str, ...]  # "csum", "key", "seq", as on the wire
+    protocol: int
+    tunnel_ifindex: int | None  # None: no tunnel took it
+    tunnel_name: str | None
+    tunnel_netns: int | None  # differs from netns for a tunnel that was moved
+    count: int = 1
+    first_ns: int = 0  # CLOCK_REALTIME
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from ipaddress import ip_address
 from pyroute2.iproute import IPRoute
 
 from gretrace.engine.hooks import Hook
-from gretrace.model import ETH_P_IP, ETH_P_IPV6, Address, Tunnel
+from gretrace.model import ETH_P_IP, ETH_P_IPV6, Address, Route, Tunnel
 from gretrace.namespaces import in_scratch_namespace
 from gretrace.packet import build_answer, build_keepalive, parse_packet
 from gretrace.responder import attach, make_config
-from gretrace.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ, Route
+from gretrace.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ
 
 # Documentation addresses (RFC 5737, RFC 3849); the namespace has no way out anyway.
 ENDS = {

@@ -10,9 +10,9 @@ from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
 from gretrace.ipsec import Policy, Protection, protection, read_policies
 from gretrace.live import Watch
-from gretrace.model import Keepalive, Responder, Tunnel
+from gretrace.model import Keepalive, Responder, Route, Tunnel
 from gretrace.responder import Inside, Stream
-from gretrace.tunnels import Route, TunnelTable
+from gretrace.tunnels import TunnelTable
 
 # How often to look whether a responder has come or gone, in seconds.
 TICK = 1.0

@@ -24,8 +24,7 @@ from gretrace.engine.core import open_object
 from gretrace.engine.hooks import HOOKS, Hook, ours
 from gretrace.engine.maps import Ring, read_element, write_element
 from gretrace.engine.programs import open_maps
-from gretrace.model import Address, Keepalive, Responder, Tunnel
-from gretrace.tunnels import Route
+from gretrace.model import Address, Keepalive, Responder, Route, Tunnel
 
 STRICT = ResponderDialect(0)
 

@@ -1,36 +1,29 @@
 """The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
 
-import errno
-import socket
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Any
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from pyroute2.iproute import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from gretrace.errors import PrerequisiteError
-from gretrace.model import Address, Traffic, Tunnel
+from gretrace.lookup import Tables
+from gretrace.model import Address, Route, Traffic, Tunnel
 from gretrace.namespaces import Namespace, all_namespaces, entered
-from gretrace.netlink import KINDS
+from gretrace.netlink import KINDS, Link, LinkChanges, Links
 
 # net/ipv4/ip_gre.c and net/ipv6/ip6_gre.c make them in every namespace; only their names tell.
 FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0")
 
 IFF_UP = 1
-RTMGRP_LINK = 1
 # uapi/linux/if_tunnel.h, read as big-endian numbers.
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
-BACKLOG = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The device and the source address with which the kernel reaches an address, if it does."""
-
-    device: int | None = None
-    source: Address | None = None
+# To ask for a link costs about twice as much as to be told of it among all.
+WORTH_A_DUMP = 0.5
+KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
+IPV4_SIZE = 4
 
 
 class TunnelTable:
@@ -43,16 +36,19 @@ class TunnelTable:
         self.namespace = namespace
         with entered(namespace):
             self._netlink = IPRoute()
-            self._changes = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
-            )
-            self._changes.bind((0, RTMGRP_LINK))
+            self._links = Links()
+            self._changes = LinkChanges()
         self._received_at_start: dict[int, int] = {}
         self._received_at_last_look: dict[int, int] = {}
-        self._names: dict[int, str | None] = {}
-        self._stale = False
-        self._tunnels = [self._tunnel(message) for message in self._dump()]
-        self.before: list[Tunnel] | None = None
+        self._names: dict[int, str] = {}
+        self._known: dict[int, Tunnel] = {}
+        self._bound_elsewhere: set[int] = set()
+        self._stale: set[int] = set()
+        self._all_stale = True
+        self._tables = Tables()
+        self.before: Tables | None = None
+        self._refresh()
+        self.before = None
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once a link of the namespace changed."""
@@ -61,29 +57,32 @@ class TunnelTable:
     def take_notice(self) -> bool:
         """Note, and return, whether a link changed since the last call.
 
-        The socket only rings; what changed is read from the kernel when it is needed, so
-        that notifications lost to a full buffer (ENOBUFS) cost nothing.
+        The socket only rings: of a notification only the link's index is read, and the link
+        itself from the kernel when it is needed. What a notification says may be half a
+        change: ipgre_tunnel_ctl() of net/ipv4/ip_gre.c sets the flags of a tunnel after
+        ip_tunnel_update() has told of its key.
         """
-        changed = False
-        while True:
-            try:
-                self._changes.recv(BACKLOG)
-            except BlockingIOError:
-                return changed
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-            self._stale = changed = True
+        changed = self._changes.take()
+        if changed is None:
+            self._all_stale = True
+            return True
+        self._stale |= changed
+        return bool(changed)
 
     @property
-    def tunnels(self) -> list[Tunnel]:
-        """The tunnels at the last notice; `before` then holds those that they replaced."""
-        if self._stale:
-            self._stale = False
-            self.before = self._tunnels
-            self._names.clear()
-            self._tunnels = [self._tunnel(message) for message in self._dump()]
-        return self._tunnels
+    def tables(self) -> Tables:
+        """The tunnels at the last notice; `before` then holds those that they replaced.
+
+        The same object as long as no tunnel changes, so that what it remembers stays of use.
+        """
+        if self._stale or self._all_stale:
+            self._refresh()
+        return self._tables
+
+    @property
+    def tunnels(self) -> Sequence[Tunnel]:
+        """The tunnels at the last notice, by kind, then by index."""
+        return self.tables.tunnels
 
     def settle(self) -> None:
         """Forget the tunnels that were replaced: all drops of their time are judged."""
@@ -91,17 +90,21 @@ class TunnelTable:
 
     def traffic(self, ifindex: int) -> Traffic | None:
         """Read what a tunnel has carried so far; None when it is gone."""
-        message = self._link(ifindex)
-        if message is None:
+        link = self._links.get(ifindex)
+        if link is None:
             return None
-        traffic = self._traffic(message)
+        # No notification tells of a change to a tunnel that is down (netdev_state_change() of
+        # net/core/dev.c); to see it here, by chance, is better than never.
+        if ifindex in self._known and self._tunnel(link) != self._known[ifindex]:
+            self._stale.add(ifindex)
+        traffic = self._traffic(link)
         self._received_at_last_look[ifindex] = traffic.received
         return traffic
 
     def counters(self, ifindex: int) -> dict[str, int] | None:
         """Read all counters of a link (struct rtnl_link_stats64); None when it is gone."""
-        message = self._link(ifindex)
-        return None if message is None else dict(message.get_attr("IFLA_STATS64"))
+        link = self._links.get(ifindex)
+        return None if link is None else link.counters()
 
     def inside_addresses(self, ifindex: int) -> tuple[Address, Address] | None:
         """Return the device's own address and its peer's; None where there is no such pair."""
@@ -123,8 +126,10 @@ class TunnelTable:
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
         if ifindex not in self._names:
-            message = self._link(ifindex)
-            self._names[ifindex] = None if message is None else message.get_attr("IFLA_IFNAME")
+            link = self._links.get(ifindex)
+            if link is None:
+                return None
+            self._names[ifindex] = link.name
         return self._names[ifindex]
 
     def link_index(self, name: str) -> int | None:
@@ -133,62 +138,84 @@ class TunnelTable:
         return int(found[0]) if found else None
 
     def close(self) -> None:
-        """Close both sockets."""
+        """Close all sockets."""
         self._changes.close()
+        self._links.close()
         self._netlink.close()
 
-    def _link(self, ifindex: int) -> Any:
-        """Ask for one link; None when there is none, or not any more."""
-        try:
-            (message,) = self._netlink.get_links(ifindex)
-        except (NetlinkError, ValueError):
-            return None
-        return message
+    def _refresh(self) -> None:
+        """Read what is stale from the kernel, and make the tables anew."""
+        if self._all_stale or len(self._stale) > WORTH_A_DUMP * len(self._names):
+            links = self._links.dump(self._names)
+            stale = set(self._names)
+        else:
+            links = [link for index in self._stale if (link := self._links.get(index))]
+            stale = self._stale
+        gone = stale - {link.index for link in links}
+        # Before the tunnels, which are told the names of the links that they are bound to.
+        self._names.update((link.index, link.name) for link in links)
+        for index in gone:
+            self._names.pop(index, None)
+            self._known.pop(index, None)
+        self._bound_elsewhere -= stale
+        self._bound_elsewhere |= {link.index for link in links if link.is_bound_elsewhere}
+        for link in links:
+            if link.kind in KINDS:
+                tunnel = self._tunnel(link)
+                # One that did not change stays the same object: `before` costs no memory then.
+                if self._known.get(link.index) != tunnel:
+                    self._known[link.index] = tunnel
+                self._received_at_start.setdefault(link.index, self._traffic(link).received)
+            else:
+                # An index that was another link's may have been a tunnel's.
+                self._known.pop(link.index, None)
+        for index, tunnel in self._known.items():
+            name = self._names.get(tunnel.link)
+            # Links have other names in another namespace.
+            if tunnel.link and tunnel.link_name != name and index not in self._bound_elsewhere:
+                self._known[index] = replace(tunnel, link_name=name)
+        self._stale = set()
+        self._all_stale = False
+        tunnels = tuple(sorted(self._known.values(), key=_place))
+        if tunnels != self._tables.tunnels:
+            self.before, self._tables = self._tables, Tables(tunnels)
 
-    def _dump(self) -> Iterator[Any]:
-        for kind in KINDS:
-            for message in self._netlink.get_links(kind=kind):
-                self._names[message["index"]] = message.get_attr("IFLA_IFNAME")
-                self._received_at_start.setdefault(
-                    message["index"], self._traffic(message).received
-                )
-                yield message
-
-    def _tunnel(self, message: Any) -> Tunnel:
-        info = message.get_attr("IFLA_LINKINFO")
-        data = info.get_attr("IFLA_INFO_DATA")
-        iflags, oflags = data.get_attr("IFLA_GRE_IFLAGS"), data.get_attr("IFLA_GRE_OFLAGS")
-        name, link = message.get_attr("IFLA_IFNAME"), data.get_attr("IFLA_GRE_LINK") or 0
+    def _tunnel(self, link: Link) -> Tunnel:
+        gre = link.gre()
+        iflags, oflags = _number(gre, "IFLA_GRE_IFLAGS"), _number(gre, "IFLA_GRE_OFLAGS")
+        ikey = _number(gre, "IFLA_GRE_IKEY")
+        bound_to = int.from_bytes(gre.get("IFLA_GRE_LINK", b""), sys.byteorder)
         return Tunnel(
-            name=name,
-            ifindex=message["index"],
+            name=link.name,
+            ifindex=link.index,
             netns=self.namespace.inode,
-            kind=info.get_attr("IFLA_INFO_KIND"),
-            local=_address(data.get_attr("IFLA_GRE_LOCAL")),
-            remote=_address(data.get_attr("IFLA_GRE_REMOTE")),
-            ikey=data.get_attr("IFLA_GRE_IKEY") if iflags & GRE_KEY else None,
-            okey=data.get_attr("IFLA_GRE_OKEY") if oflags & GRE_KEY else None,
+            kind=link.kind or "",
+            local=_address(gre, "IFLA_GRE_LOCAL"),
+            remote=_address(gre, "IFLA_GRE_REMOTE"),
+            ikey=ikey if iflags & GRE_KEY else None,
+            okey=_number(gre, "IFLA_GRE_OKEY") if oflags & GRE_KEY else None,
             icsum=bool(iflags & GRE_CSUM),
             ocsum=bool(oflags & GRE_CSUM),
             iseq=bool(iflags & GRE_SEQ),
             oseq=bool(oflags & GRE_SEQ),
-            link=link,
-            link_name=self.link_name(link) if link else None,
-            up=bool(message["flags"] & IFF_UP),
-            external=bool(data.get_attr("IFLA_GRE_COLLECT_METADATA")),
-            fallback=name in FALLBACKS,
-            ttl=data.get_attr("IFLA_GRE_TTL") or 0,
-            tos=data.get_attr("IFLA_GRE_TOS") or 0,
-            pmtudisc=bool(data.get_attr("IFLA_GRE_PMTUDISC")),
-            ignore_df=bool(data.get_attr("IFLA_GRE_IGNORE_DF")),
-            mtu=message.get_attr("IFLA_MTU") or 0,
+            link=bound_to,
+            link_name=None if link.is_bound_elsewhere else self._names.get(bound_to),
+            up=bool(link.flags & IFF_UP),
+            external="IFLA_GRE_COLLECT_METADATA" in gre,
+            fallback=link.name in FALLBACKS,
+            ttl=_number(gre, "IFLA_GRE_TTL"),
+            tos=_number(gre, "IFLA_GRE_TOS"),
+            pmtudisc=bool(_number(gre, "IFLA_GRE_PMTUDISC")),
+            ignore_df=bool(_number(gre, "IFLA_GRE_IGNORE_DF")),
+            mtu=link.mtu,
+            stray_ikey=0 if iflags & GRE_KEY else ikey,
         )
 
-    def _traffic(self, message: Any) -> Traffic:
-        counters = message.get_attr("IFLA_STATS64")
+    def _traffic(self, link: Link) -> Traffic:
+        counters = link.counters()
         received = counters["rx_packets"]
-        at_start = self._received_at_start.get(message["index"], received)
-        at_last_look = self._received_at_last_look.get(message["index"], at_start)
+        at_start = self._received_at_start.get(link.index, received)
+        at_last_look = self._received_at_last_look.get(link.index, at_start)
         return Traffic(
             received, counters["tx_packets"], received - at_start, received - at_last_look
         )
@@ -233,6 +260,18 @@ class TunnelTables:
             table.close()
 
 
-def _address(text: str | None) -> Address | None:
-    address = ip_address(text) if text else None
-    return None if address is None or address.is_unspecified else address
+def _place(tunnel: Tunnel) -> tuple[int, int]:
+    return KIND_ORDER[tunnel.kind], tunnel.ifindex
+
+
+def _number(gre: Mapping[str, bytes], name: str) -> int:
+    """Read a number of one byte or in network byte order; 0 where there is none."""
+    return int.from_bytes(gre.get(name, b""), "big")
+
+
+def _address(gre: Mapping[str, bytes], name: str) -> Address | None:
+    packed = gre.get(name, b"")
+    # "any" is told as zero, or not at all.
+    if not any(packed):
+        return None
+    return IPv4Address(packed) if len(packed) == IPV4_SIZE else IPv6Address(packed)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gretrace.contract import DropFilter, FilterMatch
+from gretrace.contract import FilterMatch, TupleFilter
 from gretrace.model import Address, Tuple
 
 
@@ -17,9 +17,9 @@ class Wanted:
     ifindex: int | None = None
     netns: int | None = None
 
-    def to_record(self) -> DropFilter:
-        """Build struct drop_filter, the form that runs in the kernel."""
-        record = DropFilter()
+    def to_record(self) -> TupleFilter:
+        """Build struct tuple_filter, the form that runs in the kernel."""
+        record = TupleFilter()
         if self.netns is not None:
             record.match |= FilterMatch.NETNS
             record.netns = self.netns

@@ -10,17 +10,25 @@ import pytest
 
 from gretrace import contract
 from gretrace.contract import (
-    DropFilter,
     DropKey,
     DropMark,
     DropStats,
     DropTotals,
     FilterMatch,
+    GreTuple,
+    LookupBudget,
+    LookupEntry,
+    LookupEvent,
+    LookupKey,
+    LookupMark,
+    LookupStats,
+    LookupTotals,
     ResponderConfig,
     ResponderCounters,
     ResponderDialect,
     ResponderEvent,
     ResponderOutcome,
+    TupleFilter,
 )
 from gretrace.engine.core import OBJECTS
 from gretrace.engine.programs import MapInfo, ProgramInfo
@@ -28,17 +36,24 @@ from gretrace.engine.programs import MapInfo, ProgramInfo
 HEADER = Path(__file__).parents[2] / "bpf" / "gretrace.h"
 # Each record and the object that has it.
 STRUCTURES = {
+    "gre_tuple": ("drop", GreTuple),
+    "tuple_filter": ("drop", TupleFilter),
     "drop_key": ("drop", DropKey),
     "drop_stats": ("drop", DropStats),
     "drop_totals": ("drop", DropTotals),
-    "drop_filter": ("drop", DropFilter),
+    "lookup_key": ("lookup", LookupKey),
+    "lookup_stats": ("lookup", LookupStats),
+    "lookup_entry": ("lookup", LookupEntry),
+    "lookup_totals": ("lookup", LookupTotals),
+    "lookup_budget": ("lookup", LookupBudget),
     "responder_config": ("keepalive", ResponderConfig),
     "responder_counters": ("keepalive", ResponderCounters),
 }
 # A ring buffer has no type, so what is written there is in no object's BTF.
-UNTYPED = {"responder_event": ResponderEvent}
+UNTYPED = {"responder_event": ResponderEvent, "lookup_event": LookupEvent}
 ENUMS = {
     "drop_mark": ("DROP_", DropMark),
+    "lookup_mark": ("LOOKUP_", LookupMark),
     "filter_match": ("MATCH_", FilterMatch),
     "responder_dialect": ("DIALECT_", ResponderDialect),
     "responder_outcome": ("OUTCOME_", ResponderOutcome),
@@ -97,7 +112,10 @@ def test_enums_and_sizes_agree(tmp_path):
     ]
     asserts += [
         f'_Static_assert({name} == {getattr(contract, name)}, "{name}");'
-        for name in ("SAMPLE_SIZE", "PLACE_SIZE", "HEADER_SIZE")
+        for name in (
+            *("SAMPLE_SIZE", "PLACE_SIZE", "HEADER_SIZE", "NAME_SIZE"),
+            "LOOKUP_WINDOW_NS",
+        )
     ]
     asserts += [
         f'_Static_assert(offsetof(struct {struct}, {field}) == {offset}, "{field}");'

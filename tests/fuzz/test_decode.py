@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gretrace.decode import decode_drop
+from gretrace.decode import decode_decision, decode_drop, decode_lookup_entry
 from gretrace.explain import tuple_of
 from gretrace.model import Report
 from gretrace.packet import parse_packet
@@ -39,3 +39,11 @@ def test_any_record_becomes_a_report_in_every_form(key, stats):
 def test_anything_that_claims_to_be_gre_is_judged(data):
     packet = parse_packet(data)
     assert packet is None or packet.protocol == 47
+
+
+@given(st.binary(max_size=100), st.binary(max_size=50))
+def test_any_record_becomes_a_decision(record, stats):
+    for seen in (decode_decision(record, 0), decode_lookup_entry(record, stats, 0)):
+        assert seen.remote.version == seen.local.version == seen.family
+        assert (seen.tunnel_ifindex is None) == (seen.tunnel_name is None)
+        assert json.dumps([seen.key, seen.flags, seen.protocol, seen.tunnel_name])

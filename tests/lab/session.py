@@ -23,7 +23,7 @@ class Session:
     pid: int
     directory: Path
     exit_code: int | None = None
-    _status: int | None = field(default=None, repr=False)
+    _kept: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def ready(self):
@@ -31,11 +31,18 @@ class Session:
 
     @property
     def stdout(self):
-        return (self.directory / "stdout").read_text()
+        return self._read("stdout")
 
     @property
     def stderr(self):
-        return (self.directory / "stderr").read_text()
+        return self._read("stderr")
+
+    def _read(self, stream):
+        return self._kept.get(stream) or (self.directory / stream).read_text()
+
+    def keep(self):
+        """Keep what was said beyond the life of the directory."""
+        self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
 
     @property
     def records(self):
@@ -54,10 +61,22 @@ class Session:
 
     def wait_for(self, condition, what):
         """Wait until `condition` of the reports holds."""
+        self._wait_until(lambda: condition(self.reports), what)
+
+    def wait_for_records(self, count):
+        """Wait until `count` objects were written."""
+        self._wait_until(lambda: len(self.records) >= count, f"{count} records")
+
+    def wait_for_text(self, text):
+        """Wait until something was said, on either stream."""
+        self._wait_until(lambda: text in self.stdout + self.stderr, repr(text))
+
+    def _wait_until(self, condition, what):
         deadline = time.monotonic() + PATIENCE
-        while not condition(self.reports):
+        while not condition():
             assert time.monotonic() < deadline, f"no {what} in {self.stdout!r} {self.stderr!r}"
-            assert self.alive(), f"ended without {what}: {self.stdout!r} {self.stderr!r}"
+            # It may have done its work and ended between two looks.
+            assert self.alive() or condition(), f"no {what}: {self.stdout!r} {self.stderr!r}"
             time.sleep(0.05)
 
     def wait_for_packets(self, count):
@@ -111,6 +130,7 @@ def running(host, *arguments):
             yield session
         finally:
             session.stop(signal.SIGKILL)
+            session.keep()
 
 
 @dataclass(frozen=True)
@@ -120,6 +140,13 @@ class Done:
     exit_code: int
     stdout: str
     stderr: str
+
+    def _read(self, stream):
+        return self._kept.get(stream) or (self.directory / stream).read_text()
+
+    def keep(self):
+        """Keep what was said beyond the life of the directory."""
+        self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
 
     @property
     def records(self):

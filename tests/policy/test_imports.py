@@ -12,10 +12,11 @@ LAYERS = [
     {"", "errors", "model", "contract", "keys"},
     {"lookup", "packet", "wanted"},
     {"verdicts", "decode", "render"},
-    {"engine", "namespaces", "netlink", "tunnels", "features", "live", "ipsec"},
+    {"engine", "namespaces", "netlink", "tunnels", "tunnels_file", "features", "live", "ipsec"},
     {"responder"},
     {"probe"},
-    {"explain", "respond"},
+    {"predict", "surroundings"},
+    {"explain", "follow", "respond"},
     {"cli"},
 ]
 PURE = {"errors", "model", "contract", "keys", "lookup", "packet", "wanted", "verdicts", "decode",
@@ -26,7 +27,7 @@ DOORS = {
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"contract", "decode", "engine", "namespaces"},
-    "socket": {"tunnels", "live", "probe", "ipsec"},
+    "socket": {"netlink", "live", "probe", "ipsec"},
     "subprocess": set(),
 }
 

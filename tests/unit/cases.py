@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 
+from gretrace.lookup import Tables
 from gretrace.model import Drop, Place, Traffic, Tunnel
 from gretrace.packet import parse_packet
 from gretrace.verdicts import Case
@@ -48,7 +49,7 @@ def case(packet=None, *tunnels, traffic=None, ip="ip", **more):
     """A case for the verdicts; every tunnel is silent unless told otherwise."""
     return Case(
         drop(packet, **more),
-        list(tunnels),
+        Tables(tunnels),
         traffic or {t.ifindex: SILENT for t in tunnels},
         iif="vb",
         ip=ip,

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from gretrace import __version__, features
-from gretrace.cli import run
+from gretrace.cli import run, watched
 from gretrace.errors import PrerequisiteError
+from gretrace.render.listing import Listed, to_lines
+from tests.unit.cases import tunnel
 
 # In the package the command has the name of its module.
 command = sys.modules["gretrace.cli.explain_drop"]
@@ -75,7 +77,7 @@ def test_a_kernel_that_takes_no_probe_is_a_missing_prerequisite(capsys, monkeypa
         raise PrerequisiteError("this kernel has no BTF", "boot one that has")
 
     monkeypatch.setattr(command, "open_drops", refuse)
-    monkeypatch.setattr(command, "TunnelTables", NoTables)
+    monkeypatch.setattr(watched, "TunnelTables", NoTables)
     code, err = refused(capsys, "explain-drop")
     assert code == 4
     assert "no BTF; boot one that has" in err
@@ -86,7 +88,10 @@ class NoTables:
         pass
 
     def open(self, namespace):
-        return SimpleNamespace(namespace=namespace)
+        self.table = SimpleNamespace(namespace=namespace)
+
+    def opened(self):
+        return [self.table]
 
     def close(self):
         pass
@@ -112,3 +117,33 @@ def test_version_and_help(capsys):
 def test_without_a_command_the_help_is_shown(capsys):
     assert run([]) == 2
     assert "explain-drop  Say why GRE packets are dropped, live." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["lookup"], "give REMOTE and LOCAL, or --follow"),
+        (["lookup", "20.1.1.2"], "give REMOTE and LOCAL, or --follow"),
+        (["lookup", "20.1.1.2", "fd00::1"], "are of two IP versions"),
+        (["lookup", "20.1.1.2", "nonsense"], "'nonsense' is no IPv4 or IPv6 address"),
+        (["lookup", "20.1.1.2", "20.1.1.1", "--proto", "x"], "'x' is no GRE protocol"),
+        (["lookup", "20.1.1.2", "20.1.1.1", "--key", "5x"], "'5x' is no GRE key"),
+        (["lookup", "20.1.1.2", "20.1.1.1", "--duration", "3"], "--duration needs --follow"),
+        (["lookup", "--follow", "20.1.1.2"], "cannot be given with --follow"),
+        (["lookup", "--follow", "--tunnels", "x.json"], "--tunnels cannot be given with --follow"),
+        (["lookup", "20.1.1.2", "20.1.1.1", "--iif", "nothere9"], "no interface 'nothere9'"),
+        (["lookup", "20.1.1.2", "20.1.1.1", "--tunnels", "/none"], "/none"),
+    ],
+)
+def test_what_lookup_cannot_make_sense_of(capsys, arguments, sentence):
+    code, err = refused(capsys, *arguments)
+    assert code == 2
+    assert sentence in err
+
+
+def test_lookup_answers_without_a_packet_and_without_root(capsys, tmp_path):
+    table = tmp_path / "tunnels.json"
+    table.write_text(to_lines([Listed(tunnel(key=5), {}, None)]))
+    asked = ["lookup", "20.1.1.2", "20.1.1.1", "--tunnels", str(table), "--key", "0.0.0.5"]
+    assert run(asked) == 0
+    assert capsys.readouterr().out == "20.1.1.2 > 20.1.1.1, key 5, 0x0800: gre1 takes it (exact).\n"

@@ -1,7 +1,19 @@
 import ctypes
+from ipaddress import IPv4Address, ip_address
 
-from gretrace.contract import DropKey, DropMark, DropStats
-from gretrace.decode import decode_drop, parse_place
+import pytest
+
+from gretrace.contract import (
+    DropKey,
+    DropMark,
+    DropStats,
+    GreTuple,
+    LookupEvent,
+    LookupKey,
+    LookupMark,
+    LookupStats,
+)
+from gretrace.decode import decode_decision, decode_drop, decode_lookup_entry, parse_place
 from gretrace.model import Place
 from tests.frames import gre_packet
 
@@ -11,7 +23,8 @@ REASONS = {2: "NOT_SPECIFIED"}
 
 def records(*, marks=0, reason=2, place=b"gre_rcv+0x12d/0x560 [ip_gre]"):
     sample = gre_packet(A, B, key=2)
-    key = DropKey(location=0xFFFF800000001234, reason=reason, netns=5, ifindex=7, marks=marks)
+    seen = GreTuple(netns=5, ifindex=7, marks=marks)
+    key = DropKey(location=0xFFFF800000001234, reason=reason, tuple=seen)
     stats = DropStats(
         count=3, first_ns=10, last_ns=20, length=len(sample), sample_length=len(sample)
     )
@@ -49,3 +62,66 @@ def test_places_are_read_as_the_kernel_writes_them():
         (b"\xff\xfe", Place("0xffff")),
     ]:
         assert parse_place(text, 0xFFFF) == place
+
+
+def lookup_key(*, remote=A, local=B, tunnel=9, **more):
+    seen = GreTuple(netns=5, ifindex=7, gre_protocol=0x0800, protocol=47, **more)
+    seen.family = ip_address(remote).version
+    for array, address in ((seen.remote, remote), (seen.local, local)):
+        packed = ip_address(address).packed
+        array[: len(packed)] = packed
+    return LookupKey(tuple=seen, tunnel=tunnel, tunnel_netns=6 if tunnel else 0)
+
+
+def event(key, name=b"gre1"):
+    return bytes(LookupEvent(time_ns=10, key=key, tunnel_name=name))
+
+
+def test_an_event_becomes_a_decision():
+    seen = decode_decision(event(lookup_key(gre_flags=0xB000, gre_key=8)), 1000)
+    assert (seen.time_ns, seen.first_ns, seen.count) == (1010, 1010, 1)
+    assert (seen.netns, seen.ifindex, seen.family) == (5, 7, 4)
+    assert (str(seen.remote), str(seen.local)) == (A, B)
+    assert (seen.key, seen.flags, seen.protocol) == (8, ("csum", "key", "seq"), 0x0800)
+    assert (seen.tunnel_ifindex, seen.tunnel_name, seen.tunnel_netns) == (9, "gre1", 6)
+
+
+def test_an_entry_becomes_a_decision_with_a_count():
+    stats = LookupStats(count=3, first_ns=10, last_ns=20, tunnel_name=b"gre1")
+    seen = decode_lookup_entry(bytes(lookup_key()), bytes(stats), 1000)
+    assert (seen.count, seen.first_ns, seen.time_ns) == (3, 1010, 1020)
+    assert seen.tunnel_name == "gre1"
+
+
+def test_no_tunnel_has_no_name():
+    seen = decode_decision(event(lookup_key(tunnel=0), b""), 0)
+    assert (seen.tunnel_ifindex, seen.tunnel_name, seen.tunnel_netns) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "marks", "key"),
+    [(0, 0, None), (0x2000, 0, 0), (0x1000, 0, None), (0x1000, LookupMark.SESSION_KEY, 0)],
+)
+def test_key_0_is_not_the_lack_of_a_key(flags, marks, key):
+    assert decode_decision(event(lookup_key(gre_flags=flags, marks=marks)), 0).key == key
+
+
+def test_ipv6_addresses_are_whole():
+    seen = decode_decision(event(lookup_key(remote="fd00::2", local="fd00::1")), 0)
+    assert (seen.family, str(seen.remote), str(seen.local)) == (6, "fd00::2", "fd00::1")
+
+
+def test_a_tunnel_that_was_renamed_has_its_new_name():
+    key = lookup_key()
+    names = [decode_decision(event(key, name), 0).tunnel_name for name in (b"gre1", b"gre2")]
+    assert names == ["gre1", "gre2"]
+
+
+def test_bytes_that_are_missing_are_zeros():
+    nothing = decode_decision(b"", 0)
+    assert (nothing.netns, nothing.key, nothing.tunnel_ifindex) == (0, None, None)
+    assert nothing.remote == IPv4Address(0)
+    whole = event(lookup_key(gre_flags=0x2000, gre_key=8))
+    assert decode_decision(whole[:40], 0).netns == 5
+    assert decode_decision(whole + b"more", 0) == decode_decision(whole, 0)
+    assert decode_lookup_entry(b"", b"", 0).count == 0

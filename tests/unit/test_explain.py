@@ -5,6 +5,7 @@ import ctypes
 from gretrace.contract import DropKey, DropStats
 from gretrace.engine import Lost
 from gretrace.explain import Explainer, follow
+from gretrace.lookup import Tables
 from gretrace.model import Traffic
 from gretrace.namespaces import Namespace
 from gretrace.wanted import Wanted
@@ -18,7 +19,8 @@ class FakeDrops:
         self.overflow = 0
 
     def count(self, packet, times=1, place=b"gre_rcv+0x1/0x2 [ip_gre]"):
-        key = DropKey(location=hash((packet, place)) % 2**64, reason=2, netns=NETNS, ifindex=VB)
+        key = DropKey(location=hash((packet, place)) % 2**64, reason=2)
+        key.tuple.netns, key.tuple.ifindex = NETNS, VB
         known = self.kept.get(bytes(key))
         stats = DropStats.from_buffer_copy(known) if known else DropStats(first_ns=5)
         stats.count += times
@@ -45,11 +47,11 @@ class FakeTable:
     namespace = Namespace(NETNS, None)
 
     def __init__(self, *tunnels):
-        self.tunnels = list(tunnels)
+        self.tables = Tables(tunnels)
         self.before = None
 
     def change(self, *tunnels):
-        self.before, self.tunnels = self.tunnels, list(tunnels)
+        self.before, self.tables = self.tables, Tables(tunnels)
 
     def take_notice(self):
         pass
@@ -218,7 +220,7 @@ def test_a_filter_decides_on_tunnels_by_their_tuple():
         drops.count(PACKET, place=b"ip_forward+0x1/0x2")
         (key,) = drops.kept
         marked = DropKey.from_buffer_copy(key)
-        marked.marks = 1
+        marked.tuple.marks = 1
         drops.kept = {bytes(marked): drops.kept[key]}
         made.observe()
         assert len(made.reports) == expected, wanted

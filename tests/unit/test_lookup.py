@@ -1,10 +1,11 @@
 """The passes of ip_tunnel_lookup(), one by one; the lab holds them against the kernel."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from gretrace.lookup import Mismatch, Pass, Query, candidates, lookup
+from gretrace.lookup import Mismatch, Pass, Query, Tables
 from tests.unit.cases import A, B, tunnel
 
 TEB = 0x6558
@@ -16,7 +17,7 @@ def query(*, key=None, remote=A, local=B, protocol=0x0800, link=7):
 
 
 def chosen(tunnels, asked):
-    match = lookup(tunnels, asked)
+    match = Tables(tunnels).lookup(asked)
     return (match.tunnel.name, match.decided_by) if match else None
 
 
@@ -37,11 +38,20 @@ def test_the_passes_come_in_the_kernels_order():
         ("gre0", Pass.FALLBACK),
         None,
     ]
-    left = list(ALL)
+    keyed = [t if t.external or t.fallback else replace(t, ikey=5) for t in ALL]
     for answer in expected:
-        assert chosen(left, query()) == answer
+        assert chosen(keyed, query(key=5)) == answer
         if answer:
-            left = [t for t in left if t.name != answer[0]]
+            keyed = [t for t in keyed if t.name != answer[0]]
+
+
+def test_external_and_fallback_tunnels_are_any_to_any_with_key_0_as_well():
+    assert chosen([FALLBACK, EXTERNAL], query()) == ("ext", Pass.KEY)
+    assert chosen([FALLBACK], query(key=0)) == ("gre0", Pass.KEY)
+    # Which is why gre0 comes before an external tunnel that is older than it in the bucket.
+    older = replace(EXTERNAL, ifindex=1)
+    assert chosen([FALLBACK, older], query()) == ("gre0", Pass.KEY)
+    assert chosen([FALLBACK, older], query(key=5)) == ("ext", Pass.COLLECT_MD)
 
 
 def test_keys_must_be_equal_and_no_key_equals_only_no_key():
@@ -55,17 +65,17 @@ def test_keys_must_be_equal_and_no_key_equals_only_no_key():
         (None, 0, False),
         (None, None, True),
     ]:
-        assert (lookup([tunnel(key=ours)], query(key=theirs)) is not None) == fits, (ours, theirs)
+        assert (chosen([tunnel(key=ours)], query(key=theirs)) is not None) == fits, (ours, theirs)
 
 
 def test_between_any_and_any_key_0_and_no_key_are_the_same():
     for ours, theirs, fits in [(0, None, True), (None, 0, True), (5, 5, True), (5, None, False)]:
         anywhere = tunnel(local=None, remote=None, key=ours)
-        assert (lookup([anywhere], query(key=theirs)) is not None) == fits, (ours, theirs)
+        assert (chosen([anywhere], query(key=theirs)) is not None) == fits, (ours, theirs)
 
 
 def test_a_device_that_is_down_is_passed_by():
-    assert lookup([tunnel(up=False)], query()) is None
+    assert chosen([tunnel(up=False)], query()) is None
     assert chosen([tunnel("down", up=False), REMOTE], query()) == ("remote", Pass.REMOTE)
 
 
@@ -82,18 +92,18 @@ def test_the_tunnel_bound_to_the_packets_device_is_preferred():
 def test_multicast_tunnels_are_met_in_the_third_pass():
     group = tunnel("group", remote="239.1.1.1")
     assert chosen([group], query(local="239.1.1.1")) == ("group", Pass.LOCAL)
-    assert lookup([group], query()) is None
+    assert chosen([group], query()) is None
 
 
 def test_frames_go_to_gretap_first_and_then_to_gre():
     tap = tunnel("tap", kind="gretap", ifindex=30)
     assert chosen([EXACT, tap], query(protocol=TEB)) == ("tap", Pass.EXACT)
     assert chosen([EXACT], query(protocol=TEB)) == ("exact", Pass.EXACT)
-    assert lookup([tap], query()) is None
+    assert chosen([tap], query()) is None
 
 
 def mismatches(tunnels, asked):
-    return {c.tunnel.name: set(c.mismatches) for c in candidates(tunnels, asked)}
+    return {c.tunnel.name: set(c.mismatches) for c in Tables(tunnels).candidates(asked)}
 
 
 @pytest.mark.parametrize(
@@ -126,5 +136,6 @@ def test_the_nearest_comes_first_and_the_fallback_is_no_candidate():
         tunnel("down", up=False),
         tunnel("v6", local="fd00::1", remote="fd00::2", kind="ip6gre"),
     ]
-    order = [c.tunnel.name for c in candidates(tunnels, query())]
+    tunnels = [replace(t, ifindex=ifindex) for ifindex, t in enumerate(tunnels, start=2)]
+    order = [c.tunnel.name for c in Tables(tunnels).candidates(query())]
     assert order == ["down", "key", "local", "remote", "far"]

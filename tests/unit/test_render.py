@@ -4,6 +4,7 @@ import json
 import pytest
 
 from gretrace.explain import tuple_of
+from gretrace.lookup import Tables
 from gretrace.model import Report
 from gretrace.render.record import JsonOutput, show_time, to_record
 from gretrace.render.text import TextOutput, nothing_dropped, summary
@@ -20,7 +21,7 @@ KEYS = [
 
 def report(key=2, *, count=1, ours=1, protocol=0x0800):
     judged = case(gre_packet(A, B, key=key, protocol=protocol), tunnel(key=ours))
-    seen = tuple_of(judged.drop, judged.tunnels)
+    seen = tuple_of(judged.drop, judged.tables)
     return Report(explain(judged), judged.drop, "vb", None, seen, count, SECOND, 2 * SECOND)
 
 
@@ -53,7 +54,7 @@ def test_key_0_and_no_key_stay_apart_in_json():
 def test_a_packet_on_a_tunnel_has_the_tunnels_tuple():
     ours = tunnel(key=5, ifindex=7)
     dead = drop(ipv4("9.9.9.9", "10.10.10.1", 17, bytes(8)), on_tunnel=True)
-    seen = tuple_of(dead, [ours])
+    seen = tuple_of(dead, Tables([ours]))
     record = to_record(
         Report(explain(case(None, ours)), dead, "gre1", None, seen, 1, SECOND, SECOND)
     )
@@ -64,7 +65,14 @@ def test_a_packet_on_a_tunnel_has_the_tunnels_tuple():
 def test_an_unknown_tuple_is_all_null():
     record = to_record(
         Report(
-            explain(case(b"")), drop(b""), None, None, tuple_of(drop(b""), []), 1, SECOND, SECOND
+            explain(case(b"")),
+            drop(b""),
+            None,
+            None,
+            tuple_of(drop(b""), Tables()),
+            1,
+            SECOND,
+            SECOND,
         )
     )
     for name in ("iif", "family", "remote", "local", "key", "protocol", "inner", "tunnel"):

@@ -7,6 +7,7 @@ import click
 
 from gretrace import __version__
 from gretrace.cli.explain_drop import explain_drop
+from gretrace.cli.lookup import lookup
 from gretrace.cli.respond import respond
 from gretrace.cli.tunnels import tunnels
 from gretrace.errors import ExitCode, GretraceError
@@ -18,7 +19,7 @@ def gretrace() -> None:
     """Say why a GRE tunnel is broken, on the kernel that is running."""
 
 
-for command in (explain_drop, respond, tunnels):
+for command in (explain_drop, lookup, respond, tunnels):
     gretrace.add_command(command)
 
 

@@ -8,21 +8,20 @@ import click
 from gretrace.cli.options import (
     Voice,
     announce_ready,
+    capacity_option,
     filter_options,
     live_options,
     namespace_options,
     open_output,
     output_options,
 )
+from gretrace.cli.watched import open_tables, wanted_packets
 from gretrace.engine import drop_reasons, open_drops
-from gretrace.errors import ExitCode, UsageError
+from gretrace.errors import ExitCode
 from gretrace.explain import Explainer, follow
 from gretrace.features import require_gre, require_privilege
 from gretrace.live import Watch
 from gretrace.model import Address
-from gretrace.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
-from gretrace.tunnels import TunnelTable, TunnelTables
-from gretrace.wanted import Wanted
 
 
 @click.command("explain-drop", short_help="Say why GRE packets are dropped, live.")
@@ -30,14 +29,7 @@ from gretrace.wanted import Wanted
 @namespace_options
 @filter_options
 @live_options
-@click.option(
-    "--capacity",
-    type=click.IntRange(min=1),
-    default=16384,
-    show_default=True,
-    metavar="N",
-    help="Keep N kinds of drop apart; the rest is counted.",
-)
+@capacity_option
 def explain_drop(
     output: str,
     color: str,
@@ -60,19 +52,11 @@ def explain_drop(
     """
     voice = Voice(verbose)
     require_privilege()
-    namespaces = _namespaces(netns, all_netns=all_netns)
-    require_gre()
     with ExitStack() as stack:
-        tables = stack.enter_context(closing(TunnelTables(namespaces, find_more=all_netns)))
-        # Before anything is judged: a verdict asks what a tunnel has received since.
-        table = None if all_netns else tables.open(namespaces[0])
-        wanted = Wanted(
-            remote=remote,
-            local=local,
-            key=key if isinstance(key, int) else None,
-            no_key=key == "none",
-            ifindex=_ifindex(table, iif) if iif else None,
-            netns=table.namespace.inode if table else None,
+        tables = open_tables(stack, netns, all_netns=all_netns)
+        require_gre()
+        wanted = wanted_packets(
+            tables, all_netns=all_netns, remote=remote, local=local, key=key, iif=iif
         )
         try:
             drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity)))
@@ -84,22 +68,3 @@ def explain_drop(
         follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)
         found = explainer.total > 0
     return ExitCode.REJECTS_FOUND if found else ExitCode.HEALTHY
-
-
-def _namespaces(name: str | None, *, all_netns: bool) -> list[Namespace]:
-    if name and all_netns:
-        raise UsageError("--netns and --all-netns contradict each other", "give one of them")
-    if all_netns:
-        return all_namespaces()
-    return [find_namespace(name) if name else own_namespace()]
-
-
-def _ifindex(table: TunnelTable | None, name: str) -> int:
-    if table is None:
-        raise UsageError("--iif needs one namespace", "give --netns instead of --all-netns")
-    ifindex = table.link_index(name)
-    if ifindex is None:
-        raise UsageError(
-            f"there is no interface {name!r} here", "see `ip link` for those there are"
-        )
-    return ifindex

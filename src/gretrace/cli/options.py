@@ -21,7 +21,7 @@ from gretrace.render.text import TextOutput
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _key(text: str) -> int | str:
+def read_key(text: str) -> int | str:
     """Read a GRE key in any spelling of iproute2, or "none" for packets without a key."""
     if text == "none":
         return text
@@ -31,7 +31,8 @@ def _key(text: str) -> int | str:
         raise click.BadParameter(str(error)) from None
 
 
-def _address(text: str) -> Address:
+def read_address(text: str) -> Address:
+    """Read an IPv4 or IPv6 address."""
     try:
         return ip_address(text)
     except ValueError:
@@ -78,13 +79,24 @@ namespace_options = options(
 
 filter_options = options(
     click.option(
-        "--remote", type=_address, metavar="ADDRESS", help="Only packets from this address."
+        "--remote", type=read_address, metavar="ADDRESS", help="Only packets from this address."
     ),
-    click.option("--local", type=_address, metavar="ADDRESS", help="Only packets to this address."),
     click.option(
-        "--key", type=_key, metavar="KEY", help="Only packets with this key; none: with no key."
+        "--local", type=read_address, metavar="ADDRESS", help="Only packets to this address."
+    ),
+    click.option(
+        "--key", type=read_key, metavar="KEY", help="Only packets with this key; none: with no key."
     ),
     click.option("--iif", metavar="DEV", help="Only packets on this device."),
+)
+
+capacity_option = click.option(
+    "--capacity",
+    type=click.IntRange(min=1),
+    default=16384,
+    show_default=True,
+    metavar="N",
+    help="Keep N kinds of packet apart; the rest is counted.",
 )
 
 ready_file_option = click.option(
@@ -132,12 +144,15 @@ def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutp
     stream = stream or sys.stdout
     if kind == "json":
         return JsonOutput(stream)
-    terminal = stream.isatty()
-    use_color = color == "always" or (
-        color == "auto" and terminal and not os.environ.get("NO_COLOR")
-    )
-    width = shutil.get_terminal_size().columns if terminal else None
-    return TextOutput(stream, color=use_color, width=width)
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    return TextOutput(stream, color=wants_color(color, stream), width=width)
+
+
+def wants_color(color: str, stream: TextIO) -> bool:
+    """Decide what --color means for a stream."""
+    if color == "auto":
+        return stream.isatty() and not os.environ.get("NO_COLOR")
+    return color == "always"
 
 
 def announce_ready(voice: Voice, ready_file: Path | None) -> None:

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gretrace.contract import DropFilter
+from gretrace.contract import LOOKUP_WINDOW_NS, TupleFilter
+
+# Of the decisions made within so many seconds only the first wakes a reader of a LookupTable:
+# who was woken looks again this much later, until a look finds nothing.
+LOOKUP_WINDOW = LOOKUP_WINDOW_NS / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,79 @@ class DropTable(Protocol):
         """Detach and free everything."""
 
 
-def open_drops(drop_filter: DropFilter, capacity: int) -> DropTable:
+def open_drops(tuple_filter: TupleFilter, capacity: int) -> DropTable:
     """Attach the drop program; `capacity` is how many kinds of drop are kept apart.
 
     Raises PrerequisiteError where this kernel or machine cannot do it.
     """
     from gretrace.engine.core import CoreDrops
 
-    return CoreDrops(drop_filter, capacity)
+    return CoreDrops(tuple_filter, capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class LookupsLost:
+    """What was not seen of the lookups, or not one by one, in packets."""
+
+    overflow: int = 0  # the table was full: counted, but not by tuple
+    ring_full: int = 0  # counted, but the ring had no room for the event
+    missed: int = 0  # a program was already running on that processor
+    not_shown: int = 0  # counted, and left out on purpose: over the budget of events
+
+    def sentences(self) -> list[str]:
+        """Say what was lost, and what helps. What is over the budget is not lost but counted."""
+        said = []
+        if self.overflow:
+            said.append(
+                f"{self.overflow} lookups were counted but not kept apart: the table of kinds is "
+                "full; narrow it with --remote, --local or --key, or raise --capacity"
+            )
+        if self.ring_full:
+            said.append(
+                f"{self.ring_full} lookups were counted but not shown: they came faster than they "
+                "were read; narrow it with --remote, --local or --key"
+            )
+        if self.missed:
+            said.append(
+                f"{self.missed} lookups may have gone unseen: the probe was interrupted by "
+                "another lookup on the same processor"
+            )
+        return said
+
+
+class LookupTable(Protocol):
+    """The kernel's answers of the tunnel lookup; the programs stay attached until close()."""
+
+    @property
+    def watches_ipv6(self) -> bool:
+        """Whether GRE over IPv6 is watched: not where ip6_gre was not loaded at the start."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there are events; see LOOKUP_WINDOW."""
+
+    def take(self) -> list[bytes]:
+        """Return every struct lookup_event since the last call; the oldest comes first."""
+
+    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+        """Read every (struct lookup_key, struct lookup_stats): exact, with or without events."""
+
+    def lost(self) -> LookupsLost:
+        """Read what was lost or left out so far."""
+
+    def close(self) -> None:
+        """Detach and free everything; a second time it does nothing."""
+
+
+def open_lookups(tuple_filter: TupleFilter, capacity: int, budget: int) -> LookupTable:
+    """Attach the lookup programs.
+
+    `capacity` is how many kinds (tuple and chosen tunnel) are kept apart; `budget` is how many
+    events are sent at most each LOOKUP_WINDOW, 0 for all. Counts do not depend on it.
+    Raises PrerequisiteError where this kernel or machine cannot do it.
+    """
+    from gretrace.engine.lookups import CoreLookups
+
+    return CoreLookups(tuple_filter, capacity, budget)
 
 
 def drop_reasons() -> dict[int, str]:

@@ -5,12 +5,16 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_uint32, c_void_p
+from pathlib import Path
 
 from gretrace.engine.binding import bind
+
+BTF_DIRECTORY = Path("/sys/kernel/btf")
 
 _KIND_ENUM, _KIND_FUNC = 6, 12
 
 _load_vmlinux = bind("btf__load_vmlinux_btf", c_void_p)
+_load_module = bind("btf__load_module_btf", c_void_p, c_char_p, c_void_p)
 _find = bind("btf__find_by_name_kind", c_int, c_void_p, c_char_p, c_uint32)
 _type_by_id = bind("btf__type_by_id", c_void_p, c_void_p, c_uint32)
 _string = bind("btf__name_by_offset", c_char_p, c_void_p, c_uint32)
@@ -21,6 +25,22 @@ def kernel_has_function(name: str) -> bool:
     """Whether a function is built into the running kernel; False where it has no BTF."""
     with _kernel_btf() as btf:
         return bool(btf) and _find(btf, name.encode(), _KIND_FUNC) > 0
+
+
+def module_has_function(module: str, name: str) -> bool:
+    """Whether a module is loaded, has BTF and defines a function; built in counts as loaded."""
+    with _kernel_btf() as btf:
+        if not btf:
+            return False
+        if _find(btf, name.encode(), _KIND_FUNC) > 0:
+            return True
+        if not (BTF_DIRECTORY / module).exists():
+            return False
+        split = _load_module(module.encode(), btf)
+        try:
+            return bool(split) and _find(split, name.encode(), _KIND_FUNC) > 0
+        finally:
+            _free(split)
 
 
 def kernel_enum(name: str) -> dict[int, str]:

@@ -6,11 +6,12 @@ All of it acts in the network namespace of the caller.
 import ctypes
 import errno
 from abc import ABC, abstractmethod
-from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_int, c_size_t, c_uint32, c_void_p
 from typing import ClassVar
 
 from gretrace.engine.binding import bind, check
 from gretrace.engine.programs import program_name
+from gretrace.netlink import xdp_program
 
 # uapi/linux/if_link.h. Tunnel devices have no XDP of their own, so it is always the generic one.
 XDP_FLAGS_UPDATE_IF_NOEXIST = 1
@@ -22,7 +23,6 @@ TC_HANDLE, TC_PRIORITY = 1, 0x4752
 
 _xdp_attach = bind("bpf_xdp_attach", c_int, c_int, c_int, c_uint32, c_void_p)
 _xdp_detach = bind("bpf_xdp_detach", c_int, c_int, c_uint32, c_void_p)
-_xdp_query_id = bind("bpf_xdp_query_id", c_int, c_int, c_int, POINTER(c_uint32))
 _tc_hook_create = bind("bpf_tc_hook_create", c_int, c_void_p)
 _tc_attach = bind("bpf_tc_attach", c_int, c_void_p, c_void_p)
 _tc_detach = bind("bpf_tc_detach", c_int, c_void_p, c_void_p)
@@ -79,12 +79,8 @@ class XdpHook(Hook):
 
     def attached(self, ifindex: int) -> int | None:
         """Return the id of the program that is there."""
-        program_id = c_uint32()
-        status = _xdp_query_id(ifindex, 0, byref(program_id))
-        if status == -errno.ENODEV:
-            return None
-        check(status, "ask for the XDP program")
-        return program_id.value or None
+        # libbpf's bpf_xdp_query_id() reads all links of the namespace to find the one.
+        return xdp_program(ifindex)
 
     def attach(self, ifindex: int, program_fd: int) -> None:
         """Attach; raises OSError when another program is there."""

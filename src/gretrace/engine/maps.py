@@ -4,7 +4,7 @@ import ctypes
 import errno
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from gretrace.engine.binding import bind, check, check_pointer
 
@@ -22,19 +22,22 @@ _ring_epoll_fd = bind("ring_buffer__epoll_fd", c_int, c_void_p)
 _ring_free = bind("ring_buffer__free", None, c_void_p)
 
 
+_Data: TypeAlias = ctypes.Structure | c_uint32
+
+
 class _BatchOptions(ctypes.Structure):
     """struct bpf_map_batch_opts."""
 
     _fields_: ClassVar = [("sz", c_size_t), ("elem_flags", c_uint64), ("flags", c_uint64)]
 
 
-class HashMap:
-    """Reads a whole hash map with few system calls (bpf_lookup_batch, Linux 5.6)."""
+class BatchMap:
+    """Reads a whole hash map, or array, with few system calls (bpf_lookup_batch, Linux 5.6)."""
 
     # More than any bucket holds, which is the least that the kernel wants room for.
     CHUNK = 512
 
-    def __init__(self, fd: int, key: type[ctypes.Structure], value: type[ctypes.Structure]) -> None:
+    def __init__(self, fd: int, key: type[_Data], value: type[ctypes.Structure]) -> None:
         self._fd = fd
         self._key_size, self._value_size = ctypes.sizeof(key), ctypes.sizeof(value)
         self._keys = ctypes.create_string_buffer(self.CHUNK * self._key_size)

@@ -2,7 +2,7 @@
 
 import ctypes
 import errno
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from typing import ClassVar
 
 from gretrace.engine.binding import bind, check, check_pointer
@@ -12,6 +12,7 @@ _load = bind("bpf_object__load", c_int, c_void_p)
 _close = bind("bpf_object__close", None, c_void_p)
 _find_program = bind("bpf_object__find_program_by_name", c_void_p, c_void_p, c_char_p)
 _find_map = bind("bpf_object__find_map_by_name", c_void_p, c_void_p, c_char_p)
+_program_set_autoload = bind("bpf_program__set_autoload", c_int, c_void_p, c_bool)
 _program_attach = bind("bpf_program__attach", c_void_p, c_void_p)
 _program_fd = bind("bpf_program__fd", c_int, c_void_p)
 _link_destroy = bind("bpf_link__destroy", c_int, c_void_p)
@@ -50,6 +51,10 @@ class BpfObject:
         if size.value != ctypes.sizeof(value):
             raise OSError(errno.EINVAL, f"{section} has {size.value} bytes")
         ctypes.memmove(address, byref(value), size.value)
+
+    def leave_out(self, program: str) -> None:
+        """Do not load a program; only before load()."""
+        check(_program_set_autoload(self._program(program), False), f"leave {program} out")
 
     def load(self) -> None:
         """Relocate, verify and load every program."""

@@ -1,11 +1,12 @@
 """Everything a verdict may look at, gathered before it is asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gretrace.lookup import Candidate, Mismatch, Query, candidates, lookup
+from gretrace.lookup import Candidate, Mismatch, Query, Tables
 from gretrace.model import GRE, Drop, Packet, Traffic, Tunnel
+from gretrace.verdicts.surroundings import Nowhere, Surroundings
 
 # gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
 DEMUX_MINIMUM = 12
@@ -25,10 +26,11 @@ class Case:
     """A drop, and the state of its namespace at that time."""
 
     drop: Drop
-    tunnels: Sequence[Tunnel] | None  # None: the namespace is gone or out of reach
+    tables: Tables | None  # None: the namespace is gone or out of reach
     traffic: Mapping[int, Traffic] = field(default_factory=dict)  # by ifindex
     iif: str | None = None
     ip: str = "ip"  # how to call iproute2 so that it acts in this namespace
+    host: Surroundings = field(default_factory=Nowhere)
 
     @property
     def packet(self) -> Packet | None:
@@ -69,14 +71,16 @@ class Case:
         place = self.drop.place
         if place.function != "gre_rcv" or place.module not in ("ip_gre", None):
             return None
-        if self.tunnels is None or self.query is None or self.query.remote.version != 4:
+        if self.tables is None or self.query is None or self.query.remote.version != 4:
             return None
-        return None if lookup(self.tunnels, self.query) else self.query
+        return None if self.tables.lookup(self.query) else self.query
 
     @cached_property
     def candidates(self) -> list[Candidate]:
-        """Every tunnel of the namespace, nearest to the missed lookup first."""
-        return candidates(self.tunnels or (), self.missed) if self.missed else []
+        """The tunnels that are nearest to the missed lookup, the nearest first."""
+        if self.tables is None or self.missed is None:
+            return []
+        return self.tables.candidates(self.missed)
 
     @cached_property
     def near_miss(self) -> NearMiss | None:
@@ -105,20 +109,21 @@ class Case:
         if candidate.mismatches != (Mismatch.REMOTE,):
             return False
         rivals = [c.tunnel for c in self.candidates if c.mismatches == (Mismatch.REMOTE,)]
-        never = [t for t in rivals if not self._received(t)]
+        traffic = {t.ifindex: self.traffic.get(t.ifindex) for t in rivals}
+        never = [t for t in rivals if (seen := traffic[t.ifindex]) and not seen.received]
         if never:
             return candidate.tunnel in never
-        silent = [t for t in rivals if not self.traffic[t.ifindex].received_while_watching]
+        silent = [
+            t
+            for t in rivals
+            if not (seen := traffic[t.ifindex]) or not seen.received_while_watching
+        ]
         return silent == [candidate.tunnel]
 
     def is_in_use(self, tunnel: Tunnel) -> bool:
         """Whether a tunnel receives packets these days, so that to change it would break it."""
         traffic = self.traffic.get(tunnel.ifindex)
         return bool(traffic and traffic.received_lately)
-
-    def _received(self, tunnel: Tunnel) -> int:
-        traffic = self.traffic.get(tunnel.ifindex)
-        return traffic.received if traffic else 0
 
     @property
     def checksum_unverified(self) -> bool:

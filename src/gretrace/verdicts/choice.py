@@ -60,7 +60,7 @@ def make_tunnel(case: Case, note: str) -> Fix:
     query = case.missed
     if query is None:
         raise ValueError("no lookup was missed")
-    taken = {tunnel.name for tunnel in case.tunnels or ()}
+    taken = {tunnel.name for tunnel in case.tables.tunnels} if case.tables else set()
     wanted = Tunnel(
         name=next(name for n in range(1, len(taken) + 2) if (name := f"gre{n}") not in taken),
         ifindex=0,

@@ -1,7 +1,6 @@
 """What no other cause recognises."""
 
 from gretrace.keys import show_key
-from gretrace.lookup import lookup
 from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -46,7 +45,7 @@ def other(case: Case) -> Finding:
 
 def _refusing_tunnel(case: Case) -> str | None:
     """Name the tunnel that was chosen and then refused the packet."""
-    if case.drop.place.function != "ip_tunnel_rcv" or not case.query or case.tunnels is None:
+    if case.drop.place.function != "ip_tunnel_rcv" or not case.query or case.tables is None:
         return None
-    match = lookup(case.tunnels, case.query)
+    match = case.tables.lookup(case.query)
     return match.tunnel.name if match else None

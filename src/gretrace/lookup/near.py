@@ -1,0 +1,119 @@
+"""Which tunnels are nearest to a packet that none of them takes."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import product
+
+from gretrace.lookup.terms import FRAMES, Candidate, Mismatch, Query
+from gretrace.model import Address, Tunnel
+
+# More than anybody reads, and enough to tell one silent tunnel from a crowd.
+NEAREST = 32
+
+# A wrong key between the right hosts is nearer than the right key between others:
+# keys are few and reused, addresses are what names a tunnel.
+_DISTANCE = {
+    Mismatch.DOWN: 1,
+    Mismatch.TYPE: 2,
+    Mismatch.KEY: 3,
+    Mismatch.LOCAL: 4,
+    Mismatch.REMOTE: 5,
+}
+
+# For each of remote, local and key whether it is asked for.
+_SUBSETS = list(product((True, False), repeat=3))
+
+
+class Neighbours:
+    """Finds the nearest tunnels without looking at all of them.
+
+    Tunnels are kept by every subset of what a packet can share with them, so the first few
+    of each subset that fits are enough to find the first few of all.
+    """
+
+    def __init__(self, tunnels: Iterable[Tunnel]) -> None:
+        self._groups: dict[Hashable, list[Tunnel]] = defaultdict(list)
+        for tunnel in sorted(tunnels, key=lambda tunnel: tunnel.ifindex):
+            if tunnel.fallback:
+                continue
+            own = (_number(tunnel.remote), _number(tunnel.local), _key(tunnel.ikey, tunnel.family))
+            for subset in _SUBSETS:
+                self._groups[_kind(tunnel), *_masked(own, subset)].append(tunnel)
+
+    def nearest(self, query: Query) -> list[Candidate]:
+        """Return the nearest tunnels, the nearest first."""
+        near = {
+            tunnel.ifindex: tunnel
+            for shared in _sharing(query)
+            for kind in product((query.remote.version,), (False, True), (False, True))
+            for tunnel in self._groups.get((kind, *shared), ())[:NEAREST]
+        }
+        found = [Candidate(t, tuple(mismatches(t, query))) for t in near.values()]
+        return sorted(found, key=_rank)[:NEAREST]
+
+
+def _sharing(query: Query) -> set[tuple[object, ...]]:
+    """Return every subset of what a tunnel can have in common with the packet."""
+    remotes = [_number(query.remote), None]
+    if query.local.is_multicast:
+        # A multicast tunnel has its group as remote, which is the packet's destination.
+        remotes.append(_number(query.local))
+    keys = [_key(query.key, query.remote.version)]
+    if not query.key:
+        # Between any and any, key 0 and no key are the same.
+        keys = [0, None]
+    return {
+        _masked(shared, subset)
+        for shared in product(remotes, (_number(query.local), None), keys)
+        for subset in _SUBSETS
+    }
+
+
+def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
+    """Tell everything that keeps a tunnel from taking a packet."""
+    if not tunnel.up:
+        yield Mismatch.DOWN
+    if tunnel.is_ethernet != (query.protocol in FRAMES):
+        yield Mismatch.TYPE
+    if tunnel.external:
+        return
+    anywhere = tunnel.remote is None and tunnel.local is None
+    if anywhere or tunnel.family == 6:
+        if (tunnel.ikey or 0) != (query.key or 0):
+            yield Mismatch.KEY
+    elif tunnel.ikey != query.key:
+        yield Mismatch.KEY
+    if tunnel.remote is not None and tunnel.remote.is_multicast:
+        if tunnel.remote != query.local:
+            yield Mismatch.REMOTE
+        return
+    if tunnel.local not in (None, query.local):
+        yield Mismatch.LOCAL
+    if tunnel.remote not in (None, query.remote):
+        yield Mismatch.REMOTE
+
+
+def _kind(tunnel: Tunnel) -> tuple[int, bool, bool]:
+    return tunnel.family, tunnel.is_ethernet, tunnel.up
+
+
+def _number(address: Address | None) -> int | None:
+    # Hashing an address object takes ten times as long.
+    return None if address is None else int(address)
+
+
+def _key(key: int | None, family: int) -> int | None:
+    # Over IPv6 the kernel compares the value alone, and no key counts as 0.
+    return 0 if key is None and family == 6 else key
+
+
+def _masked(shared: tuple[int | None, ...], subset: tuple[bool, ...]) -> tuple[object, ...]:
+    # None is any address, or no key, which is not the same as whatever it is.
+    return tuple(value if asked else "*" for value, asked in zip(shared, subset, strict=True))
+
+
+def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
+    tunnel = candidate.tunnel
+    wildcards = (tunnel.remote is None) + (tunnel.local is None)
+    distance = sum(_DISTANCE[m] for m in candidate.mismatches)
+    return len(candidate.mismatches), distance, wildcards, tunnel.ifindex

@@ -1,0 +1,36 @@
+"""What a verdict may ask of the host at the moment that it is made."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from gretrace.lookup import Tables
+from gretrace.model import Address, Route
+
+
+class Surroundings(Protocol):
+    """Facts about the namespace in which a packet died, each read when it is asked for."""
+
+    def sysctl(self, name: str) -> str | None:
+        """Return the value of a kernel setting by its dotted name; None where there is none."""
+
+    def route(self, remote: Address) -> Route:
+        """Return the way that the kernel would send to an address."""
+
+    def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
+        """Return the name of every other namespace, and its tunnels."""
+
+
+class Nowhere:
+    """A namespace of which nothing is known: it is gone, or the packet is of a capture."""
+
+    def sysctl(self, _name: str) -> str | None:
+        """Know of no setting."""
+        return None
+
+    def route(self, _remote: Address) -> Route:
+        """Know of no route."""
+        return Route()
+
+    def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
+        """Know of no other namespace."""
+        return ()
