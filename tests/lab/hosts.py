@@ -71,15 +71,20 @@ class Host:
 
     def send(self, device, packet, times=1):
         """Put an IP packet on the wire as it is, `times` times."""
+        with self.sender(device) as send:
+            for _ in range(times):
+                send(packet)
+
+    @contextmanager
+    def sender(self, device):
+        """Return what puts an IP packet on the wire; closing a packet socket waits for RCU."""
         with entered(self.namespace):
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         with wire:
             wire.bind((device, 0x0800))
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-            ether_type = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
-            frame = self.wires[device] + ether_type + packet
-            for _ in range(times):
-                wire.send(frame)
+            types = {4: b"\x08\x00", 6: b"\x86\xdd"}
+            yield lambda packet: wire.send(self.wires[device] + types[packet[0] >> 4] + packet)
 
 
 @contextmanager
