@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from gretrace.lookup import Answer, Match, Query, Tables
 from gretrace.model import Decision, Tunnel
@@ -66,5 +67,5 @@ def _answer(query: Query, tables: Tables, match: Match | None) -> Answer:
         fallback=bool(match and match.tunnel.fallback),
         decided_by=match.decided_by if match else None,
         candidates=tuple(tables.candidates(query)),
-        walk=tables.walk(query),
+        walk=partial(tables.walk, query),
     )

@@ -1,5 +1,6 @@
 """What the lookup is asked, and the words in which it answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,7 +102,7 @@ class Answer:
     fallback: bool  # only the kernel's own device took it
     decided_by: Pass | None
     candidates: tuple[Candidate, ...]
-    walk: Walk
+    walk: Callable[[], Walk]  # among thousands of tunnels it is long, and not always asked for
     # What the model says where the kernel said something else; the kernel is right.
     disagreement: str | None = None
     namespace: str | None = None  # the name by which the user knows it; None for the caller's own

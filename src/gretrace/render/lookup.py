@@ -10,6 +10,14 @@ from gretrace.model import Tunnel
 from gretrace.render.record import show_time
 from gretrace.render.text import BOLD, DIM, GREEN, RED, Painter
 
+# Why a pass goes on to the next tunnel.
+PASSED_BY = {
+    Mismatch.DOWN: "is down",
+    Mismatch.TYPE: "other type",
+    Mismatch.KEY: "other key",
+    Mismatch.LOCAL: "other local",
+    Mismatch.REMOTE: "other remote",
+}
 # Of a long chain, what a person still reads.
 MET_AT_MOST = 16
 NEAREST_SHOWN = 3
@@ -129,10 +137,11 @@ def differences(candidate: Candidate, query: Query) -> str:
 def walk_lines(answer: Answer, paint: Painter) -> list[str]:
     """Tell every tunnel that the kernel met, pass by pass, and why it went on."""
     lines = []
-    for step in answer.walk.steps:
+    steps = answer.walk().steps
+    for step in steps:
         lines.append(paint(DIM, f"    {step.kind} bucket {step.bucket}, {step.decided_by}:"))
         lines += [f"      {line}" for line in _met(step, answer)]
-    if answer.decided_by and answer.decided_by not in {s.decided_by for s in answer.walk.steps}:
+    if answer.decided_by and answer.decided_by not in {step.decided_by for step in steps}:
         lines.append(paint(DIM, f"    {answer.decided_by}:"))
         lines.append(f"      {answer.tunnel} is up: it takes what is left")
     return lines
@@ -215,7 +224,7 @@ def _met(step: Step, answer: Answer) -> Sequence[str]:
 def _meeting(candidate: Candidate, answer: Answer) -> str:
     tunnel, query = candidate.tunnel, answer.query
     if candidate.mismatches:
-        return f"{_tunnel(tunnel)}: not {', '.join(candidate.mismatches)}"
+        return f"{_tunnel(tunnel)}: {', '.join(PASSED_BY[m] for m in candidate.mismatches)}"
     if tunnel.link == query.link:
         return f"{_tunnel(tunnel)}: fits"
     bound = f"bound to {tunnel.link_name}" if tunnel.link else "bound to no device"
