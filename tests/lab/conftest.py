@@ -3,12 +3,18 @@
 script/test sets GRETRACE_LAB=required inside the guests, where a skip would hide the job.
 """
 
+import json
 import os
 import subprocess
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from gretrace.features import has_gre
+from tests.lab.session import causes_seen
+
+outcomes = defaultdict(list)
 
 
 def missing():
@@ -27,3 +33,18 @@ def kernel():
         pytest.fail(f"the lab cannot run: {reason}")
     if reason:
         pytest.skip(f"{reason}; script/test runs the lab in a guest", allow_module_level=True)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):  # noqa: ARG001
+    report = (yield).get_result()
+    if report.when == "call":
+        for cause in causes_seen:
+            outcomes[cause].append(report.outcome)
+        causes_seen.clear()
+
+
+def pytest_sessionfinish():
+    """Leave for script/test which causes were seen, and what became of the tests that saw them."""
+    if path := os.environ.get("GRETRACE_CAUSES"):
+        Path(path).write_text(json.dumps(outcomes))

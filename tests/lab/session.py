@@ -15,6 +15,9 @@ from gretrace.namespaces import enter
 
 PATIENCE = 60  # seconds; an emulated machine is slow
 
+# What the test that is running was told, for the table of causes at the end of script/test.
+causes_seen = set()
+
 
 @dataclass
 class Session:
@@ -43,6 +46,8 @@ class Session:
     def keep(self):
         """Keep what was said beyond the life of the directory."""
         self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
+        if self._kept["stdout"].startswith("{"):
+            causes_seen.update(record["cause"] for record in self.records if "cause" in record)
 
     @property
     def records(self):
@@ -147,6 +152,8 @@ class Done:
     def keep(self):
         """Keep what was said beyond the life of the directory."""
         self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
+        if self._kept["stdout"].startswith("{"):
+            causes_seen.update(record["cause"] for record in self.records if "cause" in record)
 
     @property
     def records(self):

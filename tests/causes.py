@@ -1,0 +1,39 @@
+"""Print which cause was seen in the lab of which kernel, from what tests/lab/conftest.py left.
+
+Usage: python -m tests.causes KERNEL=FILE... Exits with 1 when a cause was seen nowhere in a
+kernel, or by a test that failed.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from gretrace.verdicts import CAUSES
+
+
+def verdict(outcomes):
+    """Tell what the tests that saw a cause came to."""
+    if not outcomes:
+        return "MISSING"
+    failed = sum(outcome != "passed" for outcome in outcomes)
+    return f"FAILED {failed} of {len(outcomes)}" if failed else f"ok {len(outcomes)}"
+
+
+def main(arguments):
+    seen = {}
+    for argument in arguments:
+        kernel, _, path = argument.partition("=")
+        file = Path(path)
+        seen[kernel] = json.loads(file.read_text()) if file.exists() else {}
+    rows = [
+        {"cause": cause.name, **{k: verdict(seen[k].get(cause.name, [])) for k in seen}}
+        for cause in CAUSES
+    ]
+    sys.stdout.write(tabulate(rows, headers="keys") + "\n")
+    return any(not cell.startswith("ok") for row in rows for cell in list(row.values())[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
