@@ -1,6 +1,7 @@
 """What this kernel and this process can do, each with the reason when they cannot."""
 
 import os
+import re
 from pathlib import Path
 
 from gretrace.errors import PrerequisiteError
@@ -9,19 +10,34 @@ PROC_MODULES = Path("/proc/modules")
 PROC_STATUS = Path("/proc/self/status")
 MODULES = Path("/lib/modules")
 
+# A function that tells that a module is part of the kernel.
+OF_MODULE = {
+    "ip_gre": "gre_parse_header",
+    "ip6_gre": "ip6gre_tunnel_lookup",
+    "ip_tunnel": "ip_tunnel_lookup",
+    "nf_conntrack": "nf_conntrack_in",
+}
+
 # linux/capability.h
 CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF = 21, 12, 38, 39
 
 
 def require_privilege() -> None:
     """Raise PrerequisiteError unless this process may load tracing programs and read tunnels."""
-    held = _effective_capabilities()
-    may_trace = held >> CAP_SYS_ADMIN & 1 or (held >> CAP_BPF & 1 and held >> CAP_PERFMON & 1)
-    if not may_trace or not held >> CAP_NET_ADMIN & 1:
+    if lacking_capabilities():
         raise PrerequisiteError(
             "tracing the kernel needs root",
             "run it with sudo, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN",
         )
+
+
+def lacking_capabilities() -> list[str]:
+    """Return the names of the capabilities that this process would need and has not."""
+    held = _effective_capabilities()
+    needed = {"CAP_NET_ADMIN": CAP_NET_ADMIN}
+    if not held >> CAP_SYS_ADMIN & 1:
+        needed |= {"CAP_BPF": CAP_BPF, "CAP_PERFMON": CAP_PERFMON}
+    return [name for name, number in needed.items() if not held >> number & 1]
 
 
 def require_gre() -> None:
@@ -35,23 +51,30 @@ def require_gre() -> None:
 
 def has_gre() -> bool:
     """Whether GRE over IPv4 is loaded, built in, or there to be loaded."""
-    if _lists_gre(PROC_MODULES):
-        return True
+    return module_state("ip_gre") is not None
+
+
+def module_state(module: str) -> str | None:
+    """Tell whether a module is "loaded", "built in" or "loadable"; None where there is none."""
+    if re.search(rf"^{module} ", _read(PROC_MODULES), re.MULTILINE):
+        return "loaded"
     installed = MODULES / os.uname().release
-    if _lists_gre(installed / "modules.builtin") or _lists_gre(installed / "modules.dep"):
-        return True
+    if f"/{module}.ko" in _read(installed / "modules.builtin"):
+        return "built in"
+    if f"/{module}.ko" in _read(installed / "modules.dep"):
+        return "loadable"
     # A container has no /lib/modules of its host; the names of built-in functions remain.
     from gretrace.engine.btf import kernel_has_function
 
-    return kernel_has_function("gre_parse_header")
+    function = OF_MODULE.get(module)
+    return "built in" if function and kernel_has_function(function) else None
 
 
-def _lists_gre(path: Path) -> bool:
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii", errors="replace")
+        return path.read_text(encoding="ascii", errors="replace")
     except OSError:
-        return False
-    return text.startswith("ip_gre ") or "\nip_gre " in text or "/ip_gre.ko" in text
+        return ""
 
 
 def _effective_capabilities() -> int:

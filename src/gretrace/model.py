@@ -71,10 +71,17 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The device and the source address with which the kernel reaches an address, if it does."""
+    """The way by which the kernel reaches an address, if it does."""
 
     device: int | None = None
     source: Address | None = None
+    name: str | None = None  # of the device
+    gateway: Address | None = None  # None: the address is on the device's own link
+    mtu: int | None = None  # of the path, as far as this host knows
+    is_own: bool = False  # the address is one of this host
+    error: int | None = None  # errno of the kernel's refusal; None too where it was not asked
+    # Where the way leads into a GRE tunnel: the one from the tunnel's local address.
+    detour: "Route | None" = None
 
 
 @dataclass(frozen=True, slots=True)

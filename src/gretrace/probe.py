@@ -10,15 +10,18 @@ import time
 from dataclasses import replace
 from functools import cache
 from ipaddress import ip_address
-
-from pyroute2.iproute import IPRoute
+from typing import TYPE_CHECKING
 
 from gretrace.engine.hooks import Hook
+from gretrace.iproute import open_iproute
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, Address, Route, Tunnel
 from gretrace.namespaces import in_scratch_namespace
 from gretrace.packet import build_answer, build_keepalive, parse_packet
 from gretrace.responder import attach, make_config
 from gretrace.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ
+
+if TYPE_CHECKING:
+    from pyroute2.iproute import IPRoute
 
 # Documentation addresses (RFC 5737, RFC 3849); the namespace has no way out anyway.
 ENDS = {
@@ -64,7 +67,7 @@ def answers(tunnel: Tunnel, hook: Hook) -> bool:
 def _twin_answers(twin: Tunnel, hook: Hook) -> bool:
     local, remote = ENDS[twin.family]
     flags = GRE_KEY * (twin.ikey is not None) | GRE_CSUM * twin.icsum | GRE_SEQ * twin.iseq
-    with in_scratch_namespace(), IPRoute() as netlink:
+    with in_scratch_namespace(), open_iproute() as netlink:
         underlay, addresses = _make_wire(netlink, local, remote)
         made = replace(twin, ifindex=_make_twin(netlink, twin))
         attach(made, hook, make_config(made, route=Route(underlay, local)))
@@ -93,7 +96,7 @@ def _hears_answer(wire: socket.socket, local: Address, remote: Address) -> bool:
     return False
 
 
-def _make_wire(netlink: IPRoute, local: Address, remote: Address) -> tuple[int, bytes]:
+def _make_wire(netlink: "IPRoute", local: Address, remote: Address) -> tuple[int, bytes]:
     """Make the underlay: a veth pair of which we have one end.
 
     Returns the index of the other, and the Ethernet addresses of a frame to it.
@@ -121,7 +124,7 @@ def _make_wire(netlink: IPRoute, local: Address, remote: Address) -> tuple[int, 
     return indexes[0], bytes.fromhex("".join(macs).replace(":", ""))
 
 
-def _make_twin(netlink: IPRoute, twin: Tunnel) -> int:
+def _make_twin(netlink: "IPRoute", twin: Tunnel) -> int:
     if not twin.fallback:
         iflags = GRE_KEY * (twin.ikey is not None) | GRE_CSUM * twin.icsum | GRE_SEQ * twin.iseq
         oflags = GRE_KEY * (twin.okey is not None) | GRE_CSUM * twin.ocsum | GRE_SEQ * twin.oseq

@@ -3,16 +3,20 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
-
-from pyroute2.iproute import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import TYPE_CHECKING
 
 from gretrace.errors import PrerequisiteError
+from gretrace.iproute import open_iproute
 from gretrace.lookup import Tables
 from gretrace.model import Address, Route, Traffic, Tunnel
 from gretrace.namespaces import Namespace, all_namespaces, entered
 from gretrace.netlink import KINDS, Link, LinkChanges, Links
+from gretrace.routes import ask_route, find_detour
+
+if TYPE_CHECKING:
+    from pyroute2.iproute import IPRoute
 
 # net/ipv4/ip_gre.c and net/ipv6/ip6_gre.c make them in every namespace; only their names tell.
 FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0")
@@ -35,7 +39,6 @@ class TunnelTable:
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         with entered(namespace):
-            self._netlink = IPRoute()
             self._links = Links()
             self._changes = LinkChanges()
         self._received_at_start: dict[int, int] = {}
@@ -75,8 +78,7 @@ class TunnelTable:
 
         The same object as long as no tunnel changes, so that what it remembers stays of use.
         """
-        if self._stale or self._all_stale:
-            self._refresh()
+        self._refresh_if_stale()
         return self._tables
 
     @property
@@ -108,7 +110,7 @@ class TunnelTable:
 
     def inside_addresses(self, ifindex: int) -> tuple[Address, Address] | None:
         """Return the device's own address and its peer's; None where there is no such pair."""
-        for message in self._netlink.get_addr(index=ifindex):
+        for message in self._iproute.get_addr(index=ifindex):
             local, peer = message.get_attr("IFA_LOCAL"), message.get_attr("IFA_ADDRESS")
             if local and peer and local != peer:
                 return ip_address(local), ip_address(peer)
@@ -116,12 +118,11 @@ class TunnelTable:
 
     def route(self, remote: Address) -> Route:
         """Ask the kernel for the way to an address."""
-        try:
-            (message,) = self._netlink.route("get", dst=str(remote))
-        except (NetlinkError, ValueError):
-            return Route()
-        source = message.get_attr("RTA_PREFSRC")
-        return Route(message.get_attr("RTA_OIF"), ip_address(source) if source else None)
+        route = ask_route(self._iproute, self._links, remote)
+        tunnel = self._known.get(route.device or 0)
+        if tunnel is None or tunnel.local is None:
+            return route
+        return replace(route, detour=find_detour(self._iproute, self._links, remote, tunnel.local))
 
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
@@ -134,14 +135,24 @@ class TunnelTable:
 
     def link_index(self, name: str) -> int | None:
         """Return the index of a link by its name."""
-        found = self._netlink.link_lookup(ifname=name)
-        return int(found[0]) if found else None
+        self._refresh_if_stale()
+        return next((index for index, known in self._names.items() if known == name), None)
 
     def close(self) -> None:
         """Close all sockets."""
         self._changes.close()
         self._links.close()
-        self._netlink.close()
+        if "_iproute" in self.__dict__:
+            self._iproute.close()
+
+    @cached_property
+    def _iproute(self) -> "IPRoute":
+        with entered(self.namespace):
+            return open_iproute()
+
+    def _refresh_if_stale(self) -> None:
+        if self._stale or self._all_stale:
+            self._refresh()
 
     def _refresh(self) -> None:
         """Read what is stale from the kernel, and make the tables anew."""

@@ -12,18 +12,29 @@ LAYERS = [
     {"", "errors", "model", "contract", "keys"},
     {"lookup", "packet", "wanted"},
     {"verdicts", "decode", "render"},
-    {"engine", "namespaces", "netlink", "tunnels", "tunnels_file", "features", "live", "ipsec"},
+    {
+        "engine",
+        "namespaces",
+        "netlink",
+        "iproute",
+        "routes",
+        "tunnels",
+        "tunnels_file",
+        "features",
+        "live",
+        "ipsec",
+    },
     {"responder"},
     {"probe"},
     {"predict", "surroundings"},
-    {"explain", "follow", "respond"},
+    {"explain", "follow", "respond", "checks"},
     {"cli"},
 ]
 PURE = {"errors", "model", "contract", "keys", "lookup", "packet", "wanted", "verdicts", "decode",
         "render"}  # fmt: skip
 # Where the outside world is let in, and only there.
 DOORS = {
-    "pyroute2": {"netlink", "tunnels", "probe"},
+    "pyroute2": {"iproute", "routes", "tunnels", "probe"},
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"contract", "decode", "engine", "namespaces"},

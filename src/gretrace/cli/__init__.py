@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from gretrace import __version__
+from gretrace.cli.check import check
 from gretrace.cli.explain_drop import explain_drop
 from gretrace.cli.lookup import lookup
 from gretrace.cli.respond import respond
@@ -19,7 +20,7 @@ def gretrace() -> None:
     """Say why a GRE tunnel is broken, on the kernel that is running."""
 
 
-for command in (explain_drop, lookup, respond, tunnels):
+for command in (check, explain_drop, lookup, respond, tunnels):
     gretrace.add_command(command)
 
 

@@ -136,6 +136,16 @@ def drop_reasons() -> dict[int, str]:
     return {value: name.removeprefix("SKB_DROP_REASON_") for value, name in names.items()}
 
 
+def libbpf_version() -> str:
+    """Return the version of the libbpf that is used, as "libbpf 1.1".
+
+    Raises PrerequisiteError when there is none.
+    """
+    from gretrace.engine.binding import version
+
+    return version()
+
+
 def said() -> list[str]:
     """Return what libbpf and the verifier had to say so far."""
     from gretrace.engine.binding import MESSAGES

@@ -7,7 +7,7 @@ Failures are raised as OSError with libbpf's errno.
 import ctypes
 import errno
 import os
-from ctypes import c_char_p, c_int, c_size_t, c_void_p
+from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from typing import Any
 
 from gretrace.errors import PrerequisiteError
@@ -35,9 +35,16 @@ def bind(name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
+_major = bind("libbpf_major_version", c_uint32)
+_minor = bind("libbpf_minor_version", c_uint32)
 _set_print = bind("libbpf_set_print", c_void_p, c_void_p)
 _vsnprintf = ctypes.CDLL(None).vsnprintf
 _vsnprintf.argtypes = [c_char_p, c_size_t, c_char_p, c_void_p]
+
+
+def version() -> str:
+    """Return the name and version of the library."""
+    return f"libbpf {_major()}.{_minor()}"
 
 
 class Messages:

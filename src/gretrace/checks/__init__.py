@@ -1,0 +1,9 @@
+"""What this machine can do, what is missing, and the one line that helps: behind `check`.
+
+Each module holds one kind of check; to import it is to enter them.
+"""
+
+from gretrace.checks import kernel, tunnels  # noqa: F401
+from gretrace.checks.registry import CHECKS, Check, State, run_all
+
+__all__ = ["CHECKS", "Check", "State", "run_all"]

@@ -1,0 +1,110 @@
+"""What the tunnels of a namespace would fall over."""
+
+from collections.abc import Callable, Iterator
+
+from gretrace import responder
+from gretrace.checks.registry import Check, Machine, State, check
+from gretrace.model import Tunnel
+from gretrace.namespaces import entered
+
+# Outer header and GRE header without fields, in bytes; then 4 for each of key, checksum
+# (with its reserved half word) and sequence number (RFC 2784, RFC 2890).
+OVERHEAD = {4: 24, 6: 44}
+FIELD = 4
+ETHERNET = 14
+# The destination option with the encapsulation limit that ip6gre adds (RFC 2473).
+ENCAPSULATION_LIMIT = 8
+TCP_AND_IPV4 = 40
+
+
+@check("fallback devices")
+def fallback_devices(machine: Machine) -> Iterator[Check]:
+    """A fallback device that is up swallows what fits no tunnel."""
+    for tunnel in _tunnels(machine, fallback=True):
+        if tunnel.up:
+            found = "is up: packets that fit no tunnel vanish in it"
+            remedy = f"{machine.table.namespace.ip} link set {tunnel.name} down"
+            yield Check(tunnel.name, State.WARNING, found, remedy)
+
+
+@check("tunnels")
+def tunnel_devices(machine: Machine) -> Iterator[Check]:
+    """Each tunnel: is it up, and does its MTU fit the underlay?"""
+    for tunnel in _tunnels(machine):
+        if not tunnel.up:
+            remedy = f"{machine.table.namespace.ip} link set {tunnel.name} up"
+            yield Check(tunnel.name, State.WARNING, "is down", remedy)
+        yield from _fits(machine, tunnel)
+
+
+@check("keepalives")
+def keepalives(machine: Machine) -> Iterator[Check]:
+    """Who would answer a keepalive on each tunnel: a responder, the kernel, or nobody."""
+    for tunnel in _tunnels(machine):
+        if tunnel.is_ethernet or tunnel.external or not tunnel.up:
+            continue
+        name = f"keepalives on {tunnel.name}"
+        with entered(machine.table.namespace):
+            ours = responder.read(tunnel.ifindex)
+        if ours:
+            yield Check(name, State.OK, f"answered by gretrace on {ours.hook}")
+            continue
+        missing = missing_for_keepalives(machine.host.sysctl, tunnel)
+        if not missing:
+            yield Check(name, State.OK, "answered by the kernel itself")
+        else:
+            found = f"not answered; the kernel itself would need {', '.join(missing)}"
+            where = machine.table.namespace.name
+            remedy = f"gretrace respond {tunnel.name}" + (f" --netns {where}" if where else "")
+            yield Check(name, State.WARNING, found, remedy)
+
+
+def missing_for_keepalives(sysctl: Callable[[str], str | None], tunnel: Tunnel) -> list[str]:
+    """Return the settings that keep the kernel from answering, as sysctl(8) would set them.
+
+    The kernel checks forwarding, accept_local and rp_filter one after another, so all are told.
+    `sysctl` returns the value of a setting.
+    """
+    device = tunnel.name.replace(".", "/")
+    if tunnel.family == 6:
+        wanted = {"net.ipv6.conf.all.forwarding": "1"}
+    else:
+        wanted = {
+            f"net.ipv4.conf.{device}.forwarding": "1",
+            f"net.ipv4.conf.{device}.accept_local": "1",
+            # The stricter of the two counts.
+            "net.ipv4.conf.all.rp_filter": "0",
+            f"net.ipv4.conf.{device}.rp_filter": "0",
+        }
+    return [f"{name}={value}" for name, value in wanted.items() if sysctl(name) != value]
+
+
+def mtu_that_fits(underlay: int, tunnel: Tunnel) -> int:
+    """Return the largest MTU of a tunnel whose packets fit the underlay's, all in bytes."""
+    fields = sum((tunnel.okey is not None, tunnel.ocsum, tunnel.oseq))
+    overhead = OVERHEAD[tunnel.family] + FIELD * fields
+    overhead += ETHERNET if tunnel.is_ethernet else 0
+    overhead += ENCAPSULATION_LIMIT if tunnel.family == 6 else 0
+    return underlay - overhead
+
+
+def _fits(machine: Machine, tunnel: Tunnel) -> Iterator[Check]:
+    if tunnel.remote is None or not tunnel.mtu:
+        return
+    underlay = machine.host.route(tunnel.remote).mtu
+    if underlay is None:
+        found = f"there is no route to its remote {tunnel.remote}"
+        yield Check(tunnel.name, State.WARNING, found, f"ip route get {tunnel.remote}")
+        return
+    fits = mtu_that_fits(underlay, tunnel)
+    mss = fits - TCP_AND_IPV4
+    if tunnel.mtu > fits:
+        found = f"its MTU {tunnel.mtu} is too large for the underlay's {underlay}"
+        remedy = f"{machine.table.namespace.ip} link set {tunnel.name} mtu {fits}; TCP MSS {mss}"
+        yield Check(tunnel.name, State.WARNING, found, remedy)
+    elif tunnel.up:
+        yield Check(tunnel.name, State.OK, f"MTU {tunnel.mtu}; TCP MSS {tunnel.mtu - TCP_AND_IPV4}")
+
+
+def _tunnels(machine: Machine, *, fallback: bool = False) -> Iterator[Tunnel]:
+    return (t for t in machine.table.tables.tunnels if t.fallback is fallback)

@@ -1,0 +1,35 @@
+"""`gretrace check`: what this machine can do, and what is missing."""
+
+import sys
+from contextlib import closing
+
+import click
+
+from gretrace.checks import State, run_all
+from gretrace.checks.registry import Machine
+from gretrace.cli.options import Voice, namespace_option, output_options, wants_color
+from gretrace.cli.watched import one_namespace
+from gretrace.errors import ExitCode
+from gretrace.render.checks import to_lines, to_text
+from gretrace.surroundings import Host
+from gretrace.tunnels import TunnelTable
+
+
+@click.command(short_help="Say what this machine can do, and what is missing.")
+@namespace_option
+@output_options
+def check(netns: str | None, output: str, color: str, verbose: bool) -> int:
+    """Look at privileges, kernel, libraries and tunnels; say of each what helps.
+
+    Attaches the probes for a moment to see whether they can be. Exits with 4 when something is
+    missing that gretrace needs, else with 0.
+    """
+    with closing(TunnelTable(one_namespace(netns))) as table:
+        checks = list(run_all(Machine(table, Host(table))))
+    Voice(verbose).detail()
+    if output == "json":
+        click.echo(to_lines(checks))
+    else:
+        click.echo(to_text(checks, color=wants_color(color, sys.stdout)))
+    lacking = any(made.state is State.MISSING for made in checks)
+    return ExitCode.PREREQUISITE_MISSING if lacking else ExitCode.HEALTHY
