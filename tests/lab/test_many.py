@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gretrace.iproute import open_iproute
 from gretrace.namespaces import entered
 from gretrace.netlink import Links
 from gretrace.tunnels import TunnelTable
@@ -157,8 +158,8 @@ def test_a_change_by_the_old_interface(made, table):
 
 def test_a_key_without_its_flag(made, table):
     host, _ = made
-    with entered(host.namespace):
-        table._netlink.link("add", ifname="stray", kind="gre", gre_remote="9.9.9.8", gre_ikey=5)
+    with entered(host.namespace), open_iproute() as netlink:
+        netlink.link("add", ifname="stray", kind="gre", gre_remote="9.9.9.8", gre_ikey=5)
     assert table.take_notice()
     assert (find(table, "stray").ikey, find(table, "stray").stray_ikey) == (None, 5)
     host.ip("link del stray")
