@@ -1,7 +1,8 @@
 """All hash tables of a network namespace, and which of them a packet is looked up in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 from gretrace.lookup.ipv4 import Ipv4Table
 from gretrace.lookup.ipv6 import Ipv6Table
@@ -9,6 +10,8 @@ from gretrace.lookup.near import Neighbours
 from gretrace.lookup.table import Table
 from gretrace.lookup.terms import ERSPAN, Candidate, Match, Query, Step, Walk
 from gretrace.model import ETH_P_TEB, Tunnel
+
+Answered = TypeVar("Answered")
 
 # Remembered answers are dropped all at once; a host does not speak to more peers at a time.
 REMEMBERED = 4096
@@ -24,6 +27,7 @@ class Tables:
         self.tunnels: Sequence[Tunnel] = tuple(tunnels)
         self._tables: dict[str, Table] = {}
         self._matches: dict[Query, Match | None] = {}
+        self._candidates: dict[Query, list[Candidate]] = {}
 
     def by_ifindex(self, ifindex: int) -> Tunnel | None:
         """Return the tunnel that a device is, if it is one."""
@@ -31,14 +35,7 @@ class Tables:
 
     def lookup(self, query: Query) -> Match | None:
         """Return the tunnel that the kernel would choose; None where it would drop the packet."""
-        try:
-            return self._matches[query]
-        except KeyError:
-            match = next(filter(None, (t.lookup(query) for t in self._asked(query))), None)
-        if len(self._matches) >= REMEMBERED:
-            self._matches.clear()
-        self._matches[query] = match
-        return match
+        return _remember(self._matches, query, self._look_up)
 
     def walk(self, query: Query) -> Walk:
         """Return every comparison of the lookup, in the kernel's order."""
@@ -55,7 +52,10 @@ class Tables:
 
         Of thousands only the nearest are returned, and no fallback device.
         """
-        return self._neighbours.nearest(query)
+        return _remember(self._candidates, query, self._neighbours.nearest)
+
+    def _look_up(self, query: Query) -> Match | None:
+        return next(filter(None, (t.lookup(query) for t in self._asked(query))), None)
 
     def _asked(self, query: Query) -> list[Table]:
         if query.remote.version == 6:
@@ -83,3 +83,13 @@ class Tables:
     @cached_property
     def _by_ifindex(self) -> dict[int, Tunnel]:
         return {tunnel.ifindex: tunnel for tunnel in self.tunnels}
+
+
+def _remember(
+    known: dict[Query, Answered], query: Query, ask: Callable[[Query], Answered]
+) -> Answered:
+    if query not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[query] = ask(query)
+    return known[query]
