@@ -41,8 +41,11 @@ struct net_device {
 
 struct sk_buff {
 	struct net_device *dev;
+	unsigned long _skb_refdst;
 	unsigned char *head;
 	unsigned char *data;
+	int skb_iif;
+	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;
 	__u32 tail; /* an offset: sk_buff_data_t on every 64-bit kernel */

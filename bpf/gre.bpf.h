@@ -14,6 +14,10 @@
 #define GRE_SEQ 0x1000
 #define GRE_VERSION 0x0007
 
+/* RFC 3168 section 5 */
+#define ECN_MASK 3
+#define ECN_CE 3
+
 /* uapi/linux/if_ether.h; net/erspan.h has ERSPAN II as 0x88be too, and III as 0x22eb. */
 #define ETH_P_IPV6 0x86dd
 #define ETH_P_TEB 0x6558

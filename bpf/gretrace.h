@@ -20,6 +20,12 @@ enum drop_mark {
 	DROP_ON_TUNNEL = 1,
 	/* The network header stood past the GRE header already; the sample starts at the outer one. */
 	DROP_PULLED = 2,
+	/* The kernel had found a route for the packet: it was past prerouting. */
+	DROP_ROUTED = 8,
+	/* The device is not the one that the packet came in by: it was on its way out. */
+	DROP_SENT = 16,
+	/* The outer header says "congestion experienced" (RFC 3168), which not every inner packet bears. */
+	DROP_CE = 32,
 };
 
 /* The marks of a lookup; those of a drop never meet them. */
@@ -36,7 +42,7 @@ struct gre_tuple {
 	__u8 remote[16]; /* source of the IP header */
 	__u8 local[16]; /* its destination */
 	__u16 gre_flags; /* first 16 bits of the GRE header, 0 where there is none */
-	__u16 gre_protocol;
+	__u16 gre_protocol; /* on a tunnel that of the packet itself, unless that is GRE too */
 	__u8 family; /* 4 or 6 */
 	__u8 protocol; /* what the IP header carries; 47 is GRE */
 	__u8 marks; /* enum drop_mark or lookup_mark */

@@ -65,6 +65,8 @@ static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple 
 		if (size < 20)
 			return 0;
 		tuple->family = 4;
+		if ((header[1] & ECN_MASK) == ECN_CE)
+			tuple->marks |= DROP_CE;
 		tuple->protocol = header[9];
 		__builtin_memcpy(tuple->remote, header + 12, 4);
 		__builtin_memcpy(tuple->local, header + 16, 4);
@@ -74,6 +76,8 @@ static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple 
 		if (view->size < 40 || bpf_probe_read_kernel(header, 40, view->start))
 			return 0;
 		tuple->family = 6;
+		if ((header[1] >> 4 & ECN_MASK) == ECN_CE)
+			tuple->marks |= DROP_CE;
 		tuple->protocol = header[6];
 		__builtin_memcpy(tuple->remote, header + 8, 16);
 		__builtin_memcpy(tuple->local, header + 24, 16);
@@ -191,17 +195,24 @@ int count_drop(unsigned long long *ctx)
 		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
 		if (!skb->len)
 			return 0;
-		tuple->marks = DROP_ON_TUNNEL;
+		tuple->marks |= DROP_ON_TUNNEL;
 	} else if (!payload || tuple->protocol != GRE_PROTOCOL) {
 		payload = find_pulled(skb, &view, tuple);
 		if (!payload)
 			return 0;
-		tuple->marks = DROP_PULLED;
+		tuple->marks |= DROP_PULLED;
 	}
 	if (payload && tuple->protocol == GRE_PROTOCOL)
 		parse_gre(&view, payload, tuple);
+	else
+		tuple->gre_protocol = bpf_ntohs(skb->protocol);
 
+	if (skb->_skb_refdst)
+		tuple->marks |= DROP_ROUTED;
 	if (dev) {
+		/* Set at each receive (__netif_receive_skb_core()), zero for what this host made. */
+		if (skb->skb_iif != dev->ifindex)
+			tuple->marks |= DROP_SENT;
 		tuple->ifindex = dev->ifindex;
 		tuple->netns = dev->nd_net.net->ns.inum;
 	}

@@ -21,6 +21,9 @@ class DropMark(IntFlag):
 
     ON_TUNNEL = 1
     PULLED = 2
+    ROUTED = 8
+    SENT = 16
+    CE = 32
 
 
 class FilterMatch(IntFlag):

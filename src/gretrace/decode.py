@@ -36,16 +36,21 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     k = DropKey.from_buffer_copy(key.ljust(ctypes.sizeof(DropKey), b"\0"))
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
     sample = bytes(s.sample)[: s.sample_length]
+    packet = parse_packet(sample, s.length)
     return Drop(
         place=parse_place(bytes(s.place), k.location),
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
         netns=k.tuple.netns,
         ifindex=k.tuple.ifindex,
         on_tunnel=bool(k.tuple.marks & DropMark.ON_TUNNEL),
-        packet=parse_packet(sample, s.length),
+        packet=packet,
         count=s.count,
         first_ns=s.first_ns + clock_offset_ns,
         last_ns=s.last_ns + clock_offset_ns,
+        protocol=k.tuple.gre_protocol if packet is None or packet.gre is None else None,
+        is_pulled=bool(k.tuple.marks & DropMark.PULLED),
+        is_routed=bool(k.tuple.marks & DropMark.ROUTED),
+        is_sent=bool(k.tuple.marks & DropMark.SENT),
     )
 
 

@@ -212,22 +212,30 @@ def tuple_of(drop: Drop, tables: Tables) -> Tuple:
         tunnel = tables.by_ifindex(drop.ifindex)
         if tunnel is None:
             return Tuple(None, None, None, None, (), None)
-        protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else None
+        protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else drop.protocol
+        key, csum, seq = (
+            (tunnel.okey, tunnel.ocsum, tunnel.oseq)
+            if drop.is_sent
+            else (tunnel.ikey, tunnel.icsum, tunnel.iseq)
+        )
         return Tuple(
             family=tunnel.family,
             remote=tunnel.remote,
             local=tunnel.local,
-            key=tunnel.ikey,
-            flags=_flags(csum=tunnel.icsum, key=tunnel.ikey is not None, seq=tunnel.iseq),
+            key=key,
+            flags=_flags(csum=csum, key=key is not None, seq=seq),
             protocol=ETH_P_TEB if tunnel.is_ethernet else protocol,
         )
     if packet is None:
         return Tuple(None, None, None, None, (), None)
     gre = packet.gre or GreHeader(0, 0, None, None, complete=False)
+    remote, local = packet.remote, packet.local
+    if drop.is_sent:
+        remote, local = local, remote
     return Tuple(
         family=packet.family,
-        remote=packet.remote,
-        local=packet.local,
+        remote=remote,
+        local=local,
         key=gre.key,
         flags=_flags(csum=gre.has_checksum, key=gre.has_key, seq=gre.has_sequence),
         protocol=gre.protocol if packet.gre else None,

@@ -128,6 +128,7 @@ class Inner:
     source: Address
     destination: Address
     protocol: int
+    tos: int = 0  # IPv4's type of service, IPv6's traffic class
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class Packet:
     payload: bytes = b""  # what the GRE header carries, as far as it was there
     inner: Inner | None = None
     is_fragment: bool = False  # a later fragment: its payload begins with no header
+    tos: int = 0  # IPv4's type of service, IPv6's traffic class
+    must_not_fragment: bool = False  # IPv4's DF bit; IPv6 never fragments on the way
 
     @property
     def family(self) -> int:
@@ -174,6 +177,10 @@ class Drop:
     count: int
     first_ns: int  # CLOCK_REALTIME
     last_ns: int
+    protocol: int | None = None  # EtherType of what was freed, unless it has a GRE header
+    is_pulled: bool = False  # a tunnel had taken off the outer headers already
+    is_routed: bool = False  # the kernel had found a route for it
+    is_sent: bool = False  # it was on its way out of the device, not in
 
 
 @dataclass(frozen=True, slots=True)

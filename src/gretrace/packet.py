@@ -5,6 +5,7 @@ Total: whatever the bytes are, the answer is as much as can be known, and nothin
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from gretrace.model import (
     ETH_P_IP,
@@ -37,15 +38,24 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     stated = int.from_bytes(data[2:4], "big") if data[0] >> 4 == 4 else 0
     data = data[:stated] if stated >= IPV4_MIN else data
     length = max(length or 0, len(data))
-    remote, local, protocol, offset, is_fragment = header
-    if protocol != GRE or is_fragment or offset > len(data):
-        return Packet(remote, local, protocol, length, is_fragment=is_fragment)
+    packet = Packet(
+        header.source,
+        header.destination,
+        header.protocol,
+        length,
+        is_fragment=header.is_fragment,
+        tos=header.tos,
+        must_not_fragment=header.must_not_fragment,
+    )
+    offset = header.size
+    if header.protocol != GRE or header.is_fragment or offset > len(data):
+        return packet
     gre, size = parse_gre(data[offset:])
     if gre and gre.has_checksum and gre.complete and len(data) == length:
         gre = replace(gre, checksum_valid=internet_checksum(data[offset:]) == 0)
     payload = data[offset + size :] if gre and gre.complete else b""
     inner = _parse_inner(gre.protocol, payload) if gre else None
-    return Packet(remote, local, protocol, length, gre, length - offset, payload, inner)
+    return replace(packet, gre=gre, gre_length=length - offset, payload=payload, inner=inner)
 
 
 def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
@@ -118,22 +128,39 @@ def internet_checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _parse_ip(data: bytes) -> tuple[Address, Address, int, int, bool] | None:
-    """Source, destination, protocol, offset of the payload, whether a later fragment."""
+class _IpHeader(NamedTuple):
+    source: Address
+    destination: Address
+    protocol: int
+    size: int  # offset of the payload, in bytes
+    tos: int
+    is_fragment: bool = False  # a later one
+    must_not_fragment: bool = False
+
+
+def _parse_ip(data: bytes) -> _IpHeader | None:
     version = data[0] >> 4 if data else 0
     if version == 4 and len(data) >= IPV4_MIN:
         offset = (data[0] & 0xF) * 4
         if offset < IPV4_MIN:
             return None
-        fragment = bool(int.from_bytes(data[6:8], "big") & 0x1FFF)
-        return IPv4Address(data[12:16]), IPv4Address(data[16:20]), data[9], offset, fragment
+        fragment = int.from_bytes(data[6:8], "big")
+        return _IpHeader(
+            IPv4Address(data[12:16]),
+            IPv4Address(data[16:20]),
+            data[9],
+            offset,
+            tos=data[1],
+            is_fragment=bool(fragment & 0x1FFF),
+            must_not_fragment=bool(fragment & 0x4000),
+        )
     if version == 6 and len(data) >= IPV6_SIZE:
-        source, destination = IPv6Address(data[8:24]), IPv6Address(data[24:40])
         protocol, offset = data[6], IPV6_SIZE
         # ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to.
         if protocol == IPV6_DESTINATION_OPTIONS and len(data) >= offset + 8:
             protocol, offset = data[offset], offset + 8 + data[offset + 1] * 8
-        return source, destination, protocol, offset, False
+        tos = int.from_bytes(data[:2], "big") >> 4 & 0xFF
+        return _IpHeader(IPv6Address(data[8:24]), IPv6Address(data[24:40]), protocol, offset, tos)
     return None
 
 
@@ -146,4 +173,6 @@ def _parse_inner(protocol: int, data: bytes) -> Inner | None:
     if protocol not in (ETH_P_IP, ETH_P_IPV6):
         return None
     header = _parse_ip(data)
-    return Inner(header[0], header[1], header[2]) if header else None
+    if header is None:
+        return None
+    return Inner(header.source, header.destination, header.protocol, header.tos)

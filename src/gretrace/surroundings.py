@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gretrace.errors import GretraceError
+from gretrace.features import module_state
 from gretrace.lookup import Tables
 from gretrace.model import Address, Route, Traffic, Tunnel
 from gretrace.namespaces import all_namespaces, entered
@@ -47,6 +48,10 @@ class Host:
             except OSError:
                 self._settings[name] = None
         return self._settings[name]
+
+    def module_state(self, module: str) -> str | None:
+        """Tell whether a module is "loaded", "built in" or "loadable"; None where it is missing."""
+        return module_state(module)
 
     def route(self, remote: Address) -> Route:
         """Return the way that the kernel would send to an address."""

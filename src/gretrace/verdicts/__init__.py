@@ -3,7 +3,18 @@
 Each module holds one family of causes; to import it is to enter them.
 """
 
-from gretrace.verdicts import device, endpoints, keys, other  # noqa: F401
+from gretrace.verdicts import (  # noqa: F401
+    delivery,
+    device,
+    elsewhere,
+    endpoints,
+    filtering,
+    header,
+    keys,
+    other,
+    refused,
+    sending,
+)
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import CAUSES, Cause, explain
 

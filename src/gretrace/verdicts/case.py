@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from gretrace.lookup import Candidate, Mismatch, Query, Tables
-from gretrace.model import GRE, Drop, Packet, Traffic, Tunnel
+from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
 from gretrace.verdicts.surroundings import Nowhere, Surroundings
 
 # gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
 DEMUX_MINIMUM = 12
+
+# The module whose gre_rcv() looks for a tunnel, by the family of the outer header.
+RECEIVER = {4: "ip_gre", 6: "ip6_gre"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class Case:
             return False
         gre = packet.gre
         return (
-            packet.gre_length >= DEMUX_MINIMUM
+            # IPv6 has no demultiplexer before ip6_gre.
+            (packet.family == 6 or packet.gre_length >= DEMUX_MINIMUM)
             and gre.complete
             and gre.version == 0
             and not gre.has_routing
@@ -65,15 +69,56 @@ class Case:
     def missed(self) -> Query | None:
         """The lookup that found no tunnel, if that is how the packet died.
 
-        The kernel frees such a packet in ip_gre's gre_rcv(), where it also frees broken
-        headers, and gives no reason; so the lookup is done again here.
+        The kernel frees such a packet in gre_rcv() of ip_gre or ip6_gre, where it also frees
+        broken headers, and gives no reason; so the lookup is done again here.
         """
-        place = self.drop.place
-        if place.function != "gre_rcv" or place.module not in ("ip_gre", None):
-            return None
-        if self.tables is None or self.query is None or self.query.remote.version != 4:
+        if self.tables is None or self.query is None or not self.is_at_receiver:
             return None
         return None if self.tables.lookup(self.query) else self.query
+
+    @property
+    def is_at_receiver(self) -> bool:
+        """Whether the packet died where tunnels receive: at its header, or in the lookup."""
+        place, packet = self.drop.place, self.packet
+        if place.function != "gre_rcv" or packet is None:
+            return False
+        return place.module in (RECEIVER[packet.family], None)
+
+    @cached_property
+    def chosen(self) -> Tunnel | None:
+        """The tunnel that took the packet, whatever became of it then."""
+        if self.tables is None or self.drop.on_tunnel or self.query is None:
+            return None
+        match = self.tables.lookup(self.query)
+        return match.tunnel if match else None
+
+    @cached_property
+    def carrier(self) -> Tunnel | None:
+        """The tunnel on whose device the packet died: decapsulated, or to be encapsulated."""
+        if self.tables is None or not self.drop.on_tunnel:
+            return None
+        return self.tables.by_ifindex(self.drop.ifindex)
+
+    @property
+    def is_keepalive(self) -> bool:
+        """Whether it is what a keepalive carries, decapsulated: the answer, from us to the peer."""
+        packet, tunnel = self.packet, self.carrier
+        if not packet or not packet.gre or not tunnel or self.drop.is_sent:
+            return False
+        return (
+            # RouterOS has the protocol of IPv6 in what it sends over IPv6.
+            packet.gre.protocol in (0, ETH_P_IPV6)
+            and not packet.payload
+            and tunnel.local in (None, packet.remote)
+            and tunnel.remote in (None, packet.local)
+        )
+
+    @property
+    def delivered(self) -> Packet | None:
+        """The inner packet that a tunnel of the user's has received, and that died after it."""
+        if not self.drop.on_tunnel or self.drop.is_sent or self.is_keepalive:
+            return None
+        return None if self.carrier and self.carrier.fallback else self.packet
 
     @cached_property
     def candidates(self) -> list[Candidate]:

@@ -13,6 +13,9 @@ class Surroundings(Protocol):
     def sysctl(self, name: str) -> str | None:
         """Return the value of a kernel setting by its dotted name; None where there is none."""
 
+    def module_state(self, module: str) -> str | None:
+        """Tell whether a module is "loaded", "built in" or "loadable"; None where it is missing."""
+
     def route(self, remote: Address) -> Route:
         """Return the way that the kernel would send to an address."""
 
@@ -25,6 +28,10 @@ class Nowhere:
 
     def sysctl(self, _name: str) -> str | None:
         """Know of no setting."""
+        return None
+
+    def module_state(self, _module: str) -> str | None:
+        """Know of no module."""
         return None
 
     def route(self, _remote: Address) -> Route:

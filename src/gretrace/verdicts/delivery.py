@@ -1,0 +1,1 @@
+"""The packet left the tunnel, and the host would not route what it carried."""

@@ -1,0 +1,1 @@
+"""A tunnel that fits, but not here: in another namespace, or the kernel's own device."""

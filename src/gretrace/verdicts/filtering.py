@@ -1,0 +1,1 @@
+"""Rules and programs of the user's own that dropped the packet."""

@@ -1,0 +1,3 @@
+"""Cases of verdicts/elsewhere.py."""
+
+EXPECTED = {}

@@ -1,0 +1,3 @@
+"""Cases of verdicts/sending.py."""
+
+EXPECTED = {}
