@@ -12,6 +12,7 @@ from gretrace.engine.binding import MESSAGES
 from gretrace.engine.maps import BatchMap, Ring, read_element
 from gretrace.engine.objects import BpfObject
 from gretrace.engine.programs import program_info
+from gretrace.engine.symbols import Symbols
 from gretrace.errors import GretraceError, PrerequisiteError
 
 OBJECTS = Path(__file__).parent.parent / "objects"
@@ -103,6 +104,7 @@ class CoreDrops(CoreProbe):
 
     def __init__(self, tuple_filter: TupleFilter, capacity: int) -> None:
         self._filter, self._capacity = tuple_filter, capacity
+        self._symbols = Symbols()
         super().__init__()
 
     def _start(self, bpf: BpfObject) -> None:
@@ -121,7 +123,7 @@ class CoreDrops(CoreProbe):
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
         """Read every (struct drop_key, struct drop_stats)."""
-        return self._drops.items()
+        return self._symbols.named(self._drops.items())
 
     def lost(self) -> Lost:
         """Read what was lost so far."""

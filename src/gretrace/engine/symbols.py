@@ -1,0 +1,58 @@
+"""The kernel's functions by their addresses, for kernels whose programs cannot name them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gretrace.contract import DropKey, DropStats
+
+KALLSYMS = Path("/proc/kallsyms")
+_CODE = "tTwW"
+
+
+class Symbols:
+    """Names the places of drops where bpf_snprintf() is missing (before v5.13)."""
+
+    def __init__(self, path: Path = KALLSYMS) -> None:
+        self._path = path
+        self._names: dict[int, bytes] = {}
+
+    def named(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Fill in the empty places of (struct drop_key, struct drop_stats)."""
+        kept = list(entries)
+        nameless = {
+            _location(key) for key, stats in kept if not stats[DropStats.place.offset]
+        } - self._names.keys()
+        if nameless:
+            self._names |= self._look_up(nameless)
+        for key, stats in kept:
+            place = DropStats.place
+            if stats[place.offset]:
+                yield key, stats
+                continue
+            name = self._names[_location(key)].ljust(place.size, b"\0")
+            yield key, stats[: place.offset] + name + stats[place.offset + place.size :]
+
+    def _look_up(self, addresses: set[int]) -> dict[int, bytes]:
+        """Find the function before each address, in one pass: the list is long, and not sorted."""
+        # Sixteen digits each, so that text compares as the numbers do. What is freed is called
+        # from before the return address, which may lie behind the function's end.
+        wanted = {f"{address - 1:016x}": address for address in addresses}
+        best = dict.fromkeys(wanted, ("0" * 16, ""))
+        with self._path.open(encoding="ascii", errors="replace") as symbols:
+            for line in symbols:
+                if line[17] not in _CODE:
+                    continue
+                start = line[:16]
+                for text, found in best.items():
+                    if found[0] < start <= text:
+                        best[text] = (start, line[19:])
+        return {wanted[text]: _name(found) for text, (_, found) in best.items()}
+
+
+def _location(key: bytes) -> int:
+    return int(DropKey.from_buffer_copy(key).location)
+
+
+def _name(symbol: str) -> bytes:
+    """Write a line of the list as the kernel's %pB does, without the offset."""
+    return " ".join(symbol.split()).encode("ascii", "replace")[: DropStats.place.size - 1]

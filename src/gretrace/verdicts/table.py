@@ -1,0 +1,29 @@
+"""The documentation's table of causes: `python -m gretrace.verdicts.table > docs/causes.md`."""
+
+import sys
+
+from gretrace.verdicts import CAUSES, Cause
+
+HEAD = """# Why gretrace says a packet died
+
+Generated from the functions that recognise the causes (src/gretrace/verdicts). The names
+are stable: scripts may depend on them.
+
+| cause | meaning | how it is told |
+| --- | --- | --- |
+"""
+
+
+def causes_page() -> str:
+    """Return the page as Markdown, the causes by their names and the last resort last."""
+    ordered = sorted(CAUSES, key=lambda cause: (cause.last_resort, cause.name))
+    return HEAD + "".join(_row(cause) for cause in ordered)
+
+
+def _row(cause: Cause) -> str:
+    told = " ".join((cause.recognise.__doc__ or "").split())
+    return f"| `{cause.name}` | {cause.meaning} | {told} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(causes_page())
