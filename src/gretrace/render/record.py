@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 from gretrace.model import Report
@@ -58,8 +59,14 @@ class JsonOutput:
 
 def show_time(nanoseconds: int) -> str:
     """Write CLOCK_REALTIME nanoseconds as RFC 3339, in UTC, to the microsecond."""
-    moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1000 % 1_000_000:06d}Z"
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{_show_second(seconds)}.{rest // 1000:06d}Z"
+
+
+# Of the thousands of packets of a second, only the first pays for the calendar.
+@lru_cache(maxsize=2)
+def _show_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _inner(report: Report) -> dict[str, Any] | None:

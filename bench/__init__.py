@@ -1,0 +1,1 @@
+"""gretrace and its peers, measured on the same work in the same run; `script/bench` runs it."""
