@@ -26,6 +26,11 @@ _SYMBOL = re.compile(
 )
 
 
+# __iptunnel_pull_header() wipes what tells a received packet from one that this host made
+# (skb_scrub_packet()), so from there on the place must tell.
+_RECEIVING = ("gre_rcv", "__ipgre_rcv", "ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
+
+
 def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offset_ns: int) -> Drop:
     """Read one entry of the map `drops`.
 
@@ -37,8 +42,10 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
     sample = bytes(s.sample)[: s.sample_length]
     packet = parse_packet(sample, s.length)
+    place = parse_place(bytes(s.place), k.location)
+    is_received = place.function in _RECEIVING
     return Drop(
-        place=parse_place(bytes(s.place), k.location),
+        place=place,
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
         netns=k.tuple.netns,
         ifindex=k.tuple.ifindex,
@@ -50,7 +57,7 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
         protocol=k.tuple.gre_protocol if packet is None or packet.gre is None else None,
         is_pulled=bool(k.tuple.marks & DropMark.PULLED),
         is_routed=bool(k.tuple.marks & DropMark.ROUTED),
-        is_sent=bool(k.tuple.marks & DropMark.SENT),
+        is_sent=bool(k.tuple.marks & DropMark.SENT) and not is_received,
     )
 
 

@@ -5,23 +5,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from gretrace.decode import decode_drop
 from gretrace.engine import DropTable, Lost
 from gretrace.live import Readable, Watch
 from gretrace.lookup import Tables
-from gretrace.model import (
-    ETH_P_IP,
-    ETH_P_IPV6,
-    ETH_P_TEB,
-    Drop,
-    GreHeader,
-    Report,
-    Tuple,
-    Verdict,
-)
+from gretrace.model import Drop, Report, Verdict
 from gretrace.surroundings import Host
+from gretrace.tally import Identity, Tally, tuple_of
 from gretrace.tunnels import TunnelTable, TunnelTables
 from gretrace.verdicts import Case, explain
 from gretrace.verdicts.quiet import is_quiet
@@ -34,8 +26,6 @@ HEARD_AT_MOST = 8
 TICK = 1.0
 # New kinds of drop come in bursts; this long a burst is gathered before it is read.
 BURST = 0.02
-
-Identity: TypeAlias = tuple[object, ...]
 
 
 class Output(Protocol):
@@ -65,7 +55,8 @@ class Explainer:
         self._counted: dict[bytes, int] = {}
         # Taken once, or the first sight of a drop would move with every adjustment of the clock.
         self._clock_offset = time.time_ns() - time.monotonic_ns()
-        self.reports: dict[Identity, Report] = {}
+        self._tally = Tally()
+        self.reports = self._tally.reports
         # What was read of each namespace, by its inode, during one look at the drops.
         self._hosts: dict[int, Host] = {}
 
@@ -89,7 +80,7 @@ class Explainer:
         changed: dict[Identity, None] = {}
         for key, stats, count in fresh:
             drop = decode_drop(key, stats, self._reasons, self._clock_offset)
-            identity = self._tally(drop, count - self._counted.get(key, 0))
+            identity = self._count(drop, count - self._counted.get(key, 0))
             self._counted[key] = count
             if identity:
                 changed[identity] = None
@@ -117,9 +108,9 @@ class Explainer:
     @property
     def total(self) -> int:
         """How many packets were dropped so far, explained or not."""
-        return sum(report.count for report in self.reports.values()) + self.lost().overflow
+        return self._tally.total + self.lost().overflow
 
-    def _tally(self, drop: Drop, fresh: int) -> Identity | None:
+    def _count(self, drop: Drop, fresh: int) -> Identity | None:
         if is_quiet(drop):
             return None
         table = self._tables.of(drop.netns)
@@ -127,20 +118,14 @@ class Explainer:
         if drop.on_tunnel and not self._wanted.admits(seen):
             return None
         iif = table.link_name(drop.ifindex) if table else None
-        verdict = self._judge(drop, table, iif)
-        identity = (verdict.cause, drop.place, drop.reason, drop.netns, iif, seen)
-        known = self.reports.get(identity)
-        self.reports[identity] = Report(
-            verdict=verdict,
-            drop=drop,
+        return self._tally.add(
+            drop,
+            self._judge(drop, table, iif),
+            seen,
+            count=fresh,
             iif=iif,
             namespace=table.namespace.name if table else None,
-            tuple=seen,
-            count=fresh + (known.count if known else 0),
-            first_ns=min(drop.first_ns, known.first_ns) if known else drop.first_ns,
-            last_ns=max(drop.last_ns, known.last_ns) if known else drop.last_ns,
         )
-        return identity
 
     def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
         if table is None:
@@ -203,44 +188,3 @@ def follow(
             for identity in new:
                 del pending[identity]
     output.finish(explainer.reports.values(), explainer.heard())
-
-
-def tuple_of(drop: Drop, tables: Tables) -> Tuple:
-    """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
-    packet = drop.packet
-    if drop.on_tunnel:
-        tunnel = tables.by_ifindex(drop.ifindex)
-        if tunnel is None:
-            return Tuple(None, None, None, None, (), None)
-        protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else drop.protocol
-        key, csum, seq = (
-            (tunnel.okey, tunnel.ocsum, tunnel.oseq)
-            if drop.is_sent
-            else (tunnel.ikey, tunnel.icsum, tunnel.iseq)
-        )
-        return Tuple(
-            family=tunnel.family,
-            remote=tunnel.remote,
-            local=tunnel.local,
-            key=key,
-            flags=_flags(csum=csum, key=key is not None, seq=seq),
-            protocol=ETH_P_TEB if tunnel.is_ethernet else protocol,
-        )
-    if packet is None:
-        return Tuple(None, None, None, None, (), None)
-    gre = packet.gre or GreHeader(0, 0, None, None, complete=False)
-    remote, local = packet.remote, packet.local
-    if drop.is_sent:
-        remote, local = local, remote
-    return Tuple(
-        family=packet.family,
-        remote=remote,
-        local=local,
-        key=gre.key,
-        flags=_flags(csum=gre.has_checksum, key=gre.has_key, seq=gre.has_sequence),
-        protocol=gre.protocol if packet.gre else None,
-    )
-
-
-def _flags(**present: bool) -> tuple[str, ...]:
-    return tuple(name for name, there in present.items() if there)

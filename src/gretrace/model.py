@@ -17,6 +17,7 @@ ETH_P_IP = 0x0800
 ETH_P_IPV6 = 0x86DD
 ETH_P_TEB = 0x6558  # transparent Ethernet bridging: what a gretap tunnel carries
 ETH_P_WCCP = 0x883E
+ETH_P_ERSPAN, ETH_P_ERSPAN2 = 0x88BE, 0x22EB  # uapi/linux/if_ether.h; net/erspan.h has II as 0x88BE
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Tunnel:
     pmtudisc: bool = True
     ignore_df: bool = False
     mtu: int = 0
+    moved: bool = False  # made in another namespace, where it goes on receiving
     # IFLA_GRE_IKEY without its flag: no packet must have it, but the kernel hashes by it.
     stray_ikey: int = 0
 
@@ -80,7 +82,7 @@ class Route:
     mtu: int | None = None  # of the path, as far as this host knows
     is_own: bool = False  # the address is one of this host
     error: int | None = None  # errno of the kernel's refusal; None too where it was not asked
-    # Where the way leads into a GRE tunnel: the one from the tunnel's local address.
+    # Where the way leads into a GRE tunnel, or is refused: one that does not, if there is any.
     detour: "Route | None" = None
 
 

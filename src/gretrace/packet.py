@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from gretrace.model import (
+    ETH_P_ERSPAN,
+    ETH_P_ERSPAN2,
     ETH_P_IP,
     ETH_P_IPV6,
     ETH_P_TEB,
@@ -23,6 +25,8 @@ IPV4_MIN = 20
 IPV6_SIZE = 40
 IPV6_DESTINATION_OPTIONS = 60
 ETHERNET_SIZE = 14
+ERSPAN_SESSION = 0x3FF  # of the second half of struct erspan_base_hdr's first word
+OPTIONAL_FIELDS = 0xF000  # checksum, routing, key, sequence
 
 
 def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
@@ -78,6 +82,17 @@ def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
             sequence = int.from_bytes(data[offset : offset + 4], "big")
         offset += 4
     return GreHeader(flags, protocol, key, sequence, complete=offset <= len(data)), offset
+
+
+def lookup_key(gre: GreHeader, payload: bytes) -> int | None:
+    """Return what gre_parse_header() has a tunnel looked up by: the key, or ERSPAN's session.
+
+    ERSPAN has its session in ten bits of its own header, but for type I, which has none.
+    """
+    is_type_one = gre.protocol == ETH_P_ERSPAN and not gre.flags & OPTIONAL_FIELDS
+    if gre.protocol not in (ETH_P_ERSPAN, ETH_P_ERSPAN2) or is_type_one:
+        return gre.key
+    return int.from_bytes(payload[2:4], "big") & ERSPAN_SESSION
 
 
 def build_answer(local: Address, remote: Address) -> bytes:

@@ -1,15 +1,17 @@
 """The host as verdicts ask about it: settings, routes, other namespaces."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from gretrace.errors import GretraceError
 from gretrace.features import module_state
+from gretrace.firewall import read_chains
 from gretrace.lookup import Tables
 from gretrace.model import Address, Route, Traffic, Tunnel
 from gretrace.namespaces import all_namespaces, entered
 from gretrace.tunnels import TunnelTable
+from gretrace.verdicts.ruleset import Chain
 
 PROC_SYS = Path("/proc/sys")
 
@@ -23,7 +25,9 @@ class Host:
     def __init__(self, table: TunnelTable) -> None:
         self._table = table
         self._settings: dict[str, str | None] = {}
-        self._routes: dict[Address, Route] = {}
+        self._modules: dict[str, str | None] = {}
+        self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
+        self._chains: tuple[Sequence[Chain] | None] | None = None
         self._others: list[tuple[str, Tables]] | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
@@ -51,13 +55,28 @@ class Host:
 
     def module_state(self, module: str) -> str | None:
         """Tell whether a module is "loaded", "built in" or "loadable"; None where it is missing."""
-        return module_state(module)
+        if module not in self._modules:
+            self._modules[module] = module_state(module)
+        return self._modules[module]
 
-    def route(self, remote: Address) -> Route:
-        """Return the way that the kernel would send to an address."""
-        if remote not in self._routes:
-            self._routes[remote] = self._table.route(remote)
-        return self._routes[remote]
+    def route(
+        self, remote: Address, source: Address | None = None, device: int | None = None
+    ) -> Route:
+        """Return the way that the kernel would send to an address, from one and by a device."""
+        asked = (remote, source, device)
+        if asked not in self._routes:
+            self._routes[asked] = self._table.route(*asked)
+        return self._routes[asked]
+
+    def addresses(self, ifindex: int) -> Sequence[Address]:
+        """Return the addresses of a device."""
+        return self._table.addresses(ifindex)
+
+    def firewall(self) -> Sequence[Chain] | None:
+        """Return the chains of netfilter; None where nothing is there to read them."""
+        if self._chains is None:
+            self._chains = (read_chains(self._table.namespace),)
+        return self._chains[0]
 
     def other_namespaces(self) -> list[tuple[str, Tables]]:
         """Return the name of every other namespace, and its tunnels."""

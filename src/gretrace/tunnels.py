@@ -116,13 +116,23 @@ class TunnelTable:
                 return ip_address(local), ip_address(peer)
         return None
 
-    def route(self, remote: Address) -> Route:
-        """Ask the kernel for the way to an address."""
-        route = ask_route(self._iproute, self._links, remote)
+    def addresses(self, ifindex: int) -> Sequence[Address]:
+        """Return the addresses of a device."""
+        told = self._iproute.get_addr(index=ifindex)
+        own = (m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS") for m in told)
+        return [ip_address(address) for address in own if address]
+
+    def route(
+        self, remote: Address, source: Address | None = None, device: int | None = None
+    ) -> Route:
+        """Ask the kernel for the way to an address, from an address and by a device where given."""
+        route = ask_route(self._iproute, self._links, remote, device, source)
         tunnel = self._known.get(route.device or 0)
-        if tunnel is None or tunnel.local is None:
+        if tunnel is None and route.error is None:
             return route
-        return replace(route, detour=find_detour(self._iproute, self._links, remote, tunnel.local))
+        local = source or (tunnel.local if tunnel else None)
+        detour = find_detour(self._iproute, self._links, remote, local, self._known)
+        return replace(route, detour=detour)
 
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
@@ -219,6 +229,8 @@ class TunnelTable:
             pmtudisc=bool(_number(gre, "IFLA_GRE_PMTUDISC")),
             ignore_df=bool(_number(gre, "IFLA_GRE_IGNORE_DF")),
             mtu=link.mtu,
+            # A tunnel's link is in the namespace in which it was made (ip_tunnel_get_link_net()).
+            moved=link.is_bound_elsewhere,
             stray_ikey=0 if iflags & GRE_KEY else ikey,
         )
 

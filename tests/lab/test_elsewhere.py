@@ -6,76 +6,69 @@ import threading
 import pytest
 
 from gretrace.namespaces import entered
-from tests.frames import gre, gre_packet, ipv4, udp
-from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel_a, tunnel_b
+from tests.frames import gre_packet, ipv4, udp
+from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop
 
-KEEPALIVE_ANSWER = ipv4(A, B, 47, gre(b"", protocol=0))
+TEB, ERSPAN = 0x6558, 0x88BE
+FRAME = b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x08\x00" + udp("10.10.10.2", INNER_B)
+ERSPAN_HEADER = bytes([0x10, 0, 0, 7]) + bytes(4)  # version 1, session 7
 
 
-def other_cases():
-    """Packet, where the kernel frees it, attributes of B's tunnel."""
-    return {
-        "keepalive answer of 4 GRE bytes": (KEEPALIVE_ANSWER, "gre_rcv", "gre", ""),
-        "version 1": (gre_packet(A, B, flags=1), "gre_rcv", "gre", ""),
-        "routing bit": (gre_packet(A, B, flags=0x4000), "gre_rcv", "ip_gre", ""),
-        "wrong checksum": (_broken_checksum(), "gre_rcv", "ip_gre", "icsum"),
-        "checksum that the tunnel does not expect": (
-            gre_packet(A, B, checksum=True),
-            "ip_tunnel_rcv",
-            "ip_tunnel",
-            "",
-        ),
-        "sequence missing": (gre_packet(A, B), "ip_tunnel_rcv", "ip_tunnel", "iseq"),
-        "congestion mark on a packet that cannot bear it": (
-            gre_packet(A, B, tos=3),
-            "ip_tunnel_rcv",
-            "ip_tunnel",
-            "",
-        ),
-    }
-
-
-def _broken_checksum():
-    packet = bytearray(gre_packet(A, B, checksum=True))
-    packet[-1] ^= 1
-    return bytes(packet)
-
-
-@pytest.mark.parametrize(
-    ("packet", "function", "module", "attributes"), other_cases().values(), ids=other_cases()
-)
-def test_other_names_the_place(packet, function, module, attributes):
-    with pair() as (a, b):
-        tunnel_b(b, attributes)
-        with explain_drop(b) as session:
-            a.send("va", packet, times=3)
-            session.wait_for_packets(3)
-            assert session.stop() == 3
-            (report,) = session.reports
-            assert report["cause"] == "other"
-            assert report["count"] == 3
-            assert (report["remote"], report["local"]) == (A, B)
-            assert report["kernel"]["function"] == function
-            assert report["kernel"]["module"] == module
-            assert report["kernel"]["reason"] == "NOT_SPECIFIED"
-
-
-def test_a_packet_that_dies_behind_the_tunnel_names_the_tunnel():
+def test_other_names_place_and_tunnel():
+    """No cause is for what is wrong with the packet inside alone."""
+    stranger = bytearray(udp(INNER_A, INNER_B))
+    stranger[10] ^= 1  # the checksum of its header
     with pair() as (a, b):
         tunnel_b(b, "key 1")
-        b.sysctl("net.ipv4.conf.gre1.rp_filter=1")
-        stranger = udp("99.9.9.9", INNER_B)
         with explain_drop(b) as session:
-            a.send("va", gre_packet(A, B, payload=stranger, key=1), times=2)
+            a.send("va", gre_packet(A, B, payload=bytes(stranger), key=1), times=2)
             session.wait_for_packets(2)
             assert session.stop() == 3
             (report,) = session.reports
             assert report["cause"] == "other"
-            assert report["kernel"]["reason"] == "IP_RPFILTER"
+            assert report["count"] == 2
+            assert report["kernel"] == {
+                "function": "ip_rcv_core",
+                "module": None,
+                "reason": "IP_CSUM",
+            }
             assert report["tunnel"] == report["iif"] == "gre1"
             assert (report["remote"], report["local"], report["key"]) == (A, B, 1)
-            assert report["inner"] == {"src": "99.9.9.9", "dst": INNER_B, "protocol": 17}
+            assert report["inner"] == {"src": INNER_A, "dst": INNER_B, "protocol": 17}
+
+
+def test_payloads_that_a_tunnel_does_not_take():
+    """They pass the lookup, or do not, and nobody was there for them."""
+    packets = {
+        "t0": gre_packet("20.1.1.10", B, FRAME, protocol=TEB),
+        "t1": gre_packet("20.1.1.11", B, bytes(40), protocol=4),
+        "t2": gre_packet("20.1.1.12", B, ERSPAN_HEADER + FRAME, protocol=ERSPAN, sequence=1),
+    }
+    kinds = {"t0": ("gre", ""), "t1": ("gre", ""), "t2": ("gretap", "key 7")}
+    with pair() as (a, b):
+        b.ip(f"addr add {INNER_B}/32 dev lo")
+        for number, (name, (kind, key)) in enumerate(kinds.items()):
+            tunnel(b, f"local {B} remote 20.1.1.{10 + number} {key}", kind=kind, name=name)
+        with explain_drop(b) as session:
+            for packet in packets.values():
+                a.send("va", packet, times=2)
+            session.wait_for_packets(6)
+            assert session.stop() == 3
+        assert {(r["cause"], r["count"]) for r in session.reports} == {("wrong-type", 2)}
+        reports = {r["tunnel"]: r for r in session.reports}
+        assert reports["t0"]["kernel"]["function"] == "__netif_receive_skb_core"
+        assert reports["t1"]["kernel"]["reason"] == "UNHANDLED_PROTO"
+        assert reports["t1"]["fix"][0]["where"] == "peer"
+        assert "0x0004" in reports["t1"]["summary"]
+        assert reports["t2"]["kernel"]["function"] == "gre_rcv"
+        for name in ("t0", "t2"):
+            b.shell(reports[name]["fix"][0]["command"])
+        with explain_drop(b) as session:
+            for name in ("t0", "t2"):
+                a.send("va", packets[name])
+            assert session.stop() == 0, session.stdout
+        assert (b.received("t0"), b.received("t2")) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", ["gre", "gretap"])

@@ -19,7 +19,7 @@ command = sys.modules["gretrace.cli.explain_drop"]
 def capable(monkeypatch):
     """As if the kernel had all that is needed."""
     monkeypatch.setattr(command, "require_privilege", lambda: None)
-    monkeypatch.setattr(command, "require_gre", lambda: None)
+    monkeypatch.setattr(command, "has_gre", lambda: True)
 
 
 def refused(capsys, *arguments):
@@ -63,9 +63,9 @@ def test_without_privilege_it_says_what_to_do(capsys, monkeypatch):
 
 
 def test_without_gre_it_says_what_to_do(capsys, monkeypatch):
-    monkeypatch.setattr(command, "require_privilege", lambda: None)
+    monkeypatch.setattr(sys.modules["gretrace.cli.lookup"], "require_privilege", lambda: None)
     monkeypatch.setattr(features, "has_gre", lambda: False)
-    code, err = refused(capsys, "explain-drop")
+    code, err = refused(capsys, "lookup", "--follow")
     assert code == 4
     assert "has no GRE" in err
     assert "CONFIG_NET_IPGRE" in err

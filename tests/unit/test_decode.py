@@ -51,6 +51,20 @@ def test_a_kernel_without_reasons_has_none():
     assert decode_drop(*records(), {}, 0).reason is None
 
 
+@pytest.mark.parametrize(
+    ("place", "is_sent"),
+    [
+        (b"ip_tunnel_rcv+0x1/0x2 [ip_tunnel]", False),
+        (b"gre_rcv+0x227/0x560 [ip6_gre]", False),
+        (b"__ip6_tnl_rcv.isra.0+0x1/0x2 [ip6_tunnel]", False),
+        (b"ip_tunnel_xmit+0x1/0x2 [ip_tunnel]", True),
+    ],
+)
+def test_where_tunnels_receive_nothing_is_sent(place, is_sent):
+    """The mark comes from a field that the kernel wipes when it takes off the outer header."""
+    assert decode_drop(*records(marks=DropMark.SENT, place=place), REASONS, 0).is_sent == is_sent
+
+
 def test_places_are_read_as_the_kernel_writes_them():
     for text, place in [
         (b"gre_rcv+0x41/0xb0 [gre]\0junk", Place("gre_rcv", "gre")),

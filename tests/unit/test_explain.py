@@ -153,7 +153,7 @@ def test_the_same_tuple_at_another_place_is_another_report():
     drops = FakeDrops()
     made, _ = explainer(drops, tunnel(key=1))
     drops.count(PACKET)
-    drops.count(PACKET, place=b"nft_do_chain+0x1/0x2 [nf_tables]")
+    drops.count(PACKET, place=b"ip_defrag+0x1/0x2 [nf_defrag_ipv4]")
     made.observe()
     assert outcomes(made) == [("key-mismatch", 1), ("other", 1)]
 

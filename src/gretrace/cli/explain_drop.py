@@ -1,10 +1,13 @@
-"""`gretrace explain-drop`: why are GRE packets dropped, live."""
+"""`gretrace explain-drop`: why are GRE packets dropped, live or in a capture."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from gretrace.cli.explain_capture import explain_capture, read_options
 from gretrace.cli.options import (
     Voice,
     announce_ready,
@@ -17,20 +20,46 @@ from gretrace.cli.options import (
 )
 from gretrace.cli.watched import open_tables, wanted_packets
 from gretrace.engine import drop_reasons, open_drops
-from gretrace.errors import ExitCode
+from gretrace.errors import ExitCode, UsageError
 from gretrace.explain import Explainer, follow
-from gretrace.features import require_gre, require_privilege
+from gretrace.features import has_gre, require_privilege
 from gretrace.live import Watch
 from gretrace.model import Address
 
+ONLY_LIVE = ("all_netns", "iif", "duration", "engine", "ready_file", "capacity")
+
 
 @click.command("explain-drop", short_help="Say why GRE packets are dropped, live.")
+@read_options
 @output_options
 @namespace_options
 @filter_options
 @live_options
 @capacity_option
+@click.pass_context
 def explain_drop(
+    context: click.Context, /, *, capture: str | None, tunnels: str | None, **given: Any
+) -> int:
+    """Say why GRE packets are dropped, which tunnel was meant, and the command that helps.
+
+    Runs until Ctrl-C, or to the end of the capture that --read names. Exits with 3 when packets
+    were dropped, with 0 when none was.
+    """
+    if capture is None:
+        if tunnels is not None:
+            raise UsageError("--tunnels needs --read", "add it")
+        return _watch(**given)
+    for option in context.command.params:
+        if (
+            option.name in ONLY_LIVE
+            and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        ):
+            raise UsageError(f"{option.opts[0]} cannot be given with --read", "drop one")
+    return explain_capture(capture=capture, tunnels=tunnels, **given)
+
+
+def _watch(
+    *,
     output: str,
     color: str,
     verbose: bool,
@@ -46,15 +75,13 @@ def explain_drop(
     ready_file: Path | None,
     capacity: int,
 ) -> int:
-    """Say why GRE packets are dropped, which tunnel was meant, and the command that helps.
-
-    Runs until Ctrl-C. Exits with 3 when packets were dropped, with 0 when none was.
-    """
     voice = Voice(verbose)
     require_privilege()
     with ExitStack() as stack:
         tables = open_tables(stack, netns, all_netns=all_netns)
-        require_gre()
+        if not has_gre():
+            # No reason to refuse: what this kernel does with GRE packets is what is asked.
+            voice.note("this kernel has no GRE, so every GRE packet is dropped; see gretrace check")
         wanted = wanted_packets(
             tables, all_netns=all_netns, remote=remote, local=local, key=key, iif=iif
         )

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from gretrace.lookup.hashes import ip_tunnel_hash
 from gretrace.lookup.table import Table
-from gretrace.lookup.terms import ETH_P_ERSPAN, Match, Mismatch, Pass, Query, stored_key
-from gretrace.model import Tunnel
+from gretrace.lookup.terms import Match, Mismatch, Pass, Query, stored_key
+from gretrace.model import ETH_P_ERSPAN, Tunnel
 
 
 class Ipv4Table(Table):

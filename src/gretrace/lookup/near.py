@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import product
 
-from gretrace.lookup.terms import FRAMES, Candidate, Mismatch, Query
+from gretrace.lookup.terms import ERSPAN, FRAMES, Candidate, Mismatch, Query
 from gretrace.model import Address, Tunnel
 
 # More than anybody reads, and enough to tell one silent tunnel from a crowd.
@@ -34,7 +34,7 @@ class Neighbours:
     def __init__(self, tunnels: Iterable[Tunnel]) -> None:
         self._groups: dict[Hashable, list[Tunnel]] = defaultdict(list)
         for tunnel in sorted(tunnels, key=lambda tunnel: tunnel.ifindex):
-            if tunnel.fallback:
+            if tunnel.fallback or tunnel.moved:
                 continue
             own = (_number(tunnel.remote), _number(tunnel.local), _key(tunnel.ikey, tunnel.family))
             for subset in _SUBSETS:
@@ -73,7 +73,7 @@ def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
     """Tell everything that keeps a tunnel from taking a packet."""
     if not tunnel.up:
         yield Mismatch.DOWN
-    if tunnel.is_ethernet != (query.protocol in FRAMES):
+    if not _carries(tunnel, query.protocol):
         yield Mismatch.TYPE
     if tunnel.external:
         return
@@ -91,6 +91,15 @@ def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
         yield Mismatch.LOCAL
     if tunnel.remote not in (None, query.remote):
         yield Mismatch.REMOTE
+
+
+def _carries(tunnel: Tunnel, protocol: int) -> bool:
+    if tunnel.is_ethernet != (protocol in FRAMES):
+        return False
+    # Only over IPv4 are gretap and erspan in tables of their own.
+    if tunnel.family == 6 or not tunnel.is_ethernet:
+        return True
+    return (tunnel.kind == "erspan") == (protocol in ERSPAN)
 
 
 def _kind(tunnel: Tunnel) -> tuple[int, bool, bool]:

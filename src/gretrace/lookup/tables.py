@@ -71,7 +71,7 @@ class Tables:
 
     def _table(self, name: str, kinds: Sequence[str] = ()) -> Table:
         if name not in self._tables:
-            members = [t for t in self.tunnels if t.kind in (kinds or (name,))]
+            members = [t for t in self.tunnels if t.kind in (kinds or (name,)) and not t.moved]
             make = Ipv6Table if kinds else Ipv4Table
             self._tables[name] = make(name, members)
         return self._tables[name]

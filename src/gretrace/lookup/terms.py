@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gretrace.model import ETH_P_TEB, Address, Tunnel
+from gretrace.model import ETH_P_ERSPAN, ETH_P_ERSPAN2, ETH_P_TEB, Address, Tunnel
 
-# uapi/linux/if_ether.h
-ETH_P_ERSPAN, ETH_P_ERSPAN2 = 0x88BE, 0x22EB
 ERSPAN = (ETH_P_ERSPAN, ETH_P_ERSPAN2)
 
 

@@ -9,9 +9,12 @@ from gretrace.verdicts import (  # noqa: F401
     elsewhere,
     endpoints,
     filtering,
+    forwarding,
     header,
+    keepalive,
     keys,
     other,
+    programs,
     refused,
     sending,
 )

@@ -1,18 +1,28 @@
 """Everything a verdict may look at, gathered before it is asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
-from gretrace.lookup import Candidate, Mismatch, Query, Tables
+from gretrace.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
 from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
+from gretrace.packet import lookup_key
 from gretrace.verdicts.surroundings import Nowhere, Surroundings
 
 # gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
 DEMUX_MINIMUM = 12
 
+# Which bits must be zero to make version 0: the demultiplexer of IPv4 takes the reserved bits
+# of RFC 2784 for a part of it.
+VERSION_BITS = {4: 0x7F, 6: 0x07}
+
 # The module whose gre_rcv() looks for a tunnel, by the family of the outer header.
 RECEIVER = {4: "ip_gre", 6: "ip6_gre"}
+
+# Where a tunnel that was found refuses a packet: ip_tunnel_rcv() of net/ipv4/ip_tunnel.c and
+# __ip6_tnl_rcv() of net/ipv6/ip6_tunnel.c, which compilers may put into its caller.
+REFUSERS = ("ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +56,8 @@ class Case:
         packet = self.packet
         if not packet or not packet.gre or not self.is_sound_gre:
             return None
-        gre = packet.gre
-        return Query(packet.remote, packet.local, gre.key, gre.protocol, self.drop.ifindex)
+        key = lookup_key(packet.gre, packet.payload)
+        return Query(packet.remote, packet.local, key, packet.gre.protocol, self.drop.ifindex)
 
     @cached_property
     def is_sound_gre(self) -> bool:
@@ -60,7 +70,7 @@ class Case:
             # IPv6 has no demultiplexer before ip6_gre.
             (packet.family == 6 or packet.gre_length >= DEMUX_MINIMUM)
             and gre.complete
-            and gre.version == 0
+            and not gre.flags & VERSION_BITS[packet.family]
             and not gre.has_routing
             and gre.checksum_valid is not False
         )
@@ -74,7 +84,42 @@ class Case:
         """
         if self.tables is None or self.query is None or not self.is_at_receiver:
             return None
-        return None if self.tables.lookup(self.query) else self.query
+        if self.is_looped or self.tables.lookup(self.query):
+            return None
+        return self.query
+
+    @cached_property
+    def is_looped(self) -> bool:
+        """Whether it is a multicast packet of our own that came back from ip_mc_output().
+
+        gre_rcv() of ip_gre drops such a packet before it parses the header.
+        """
+        packet = self.packet
+        if not packet or packet.family != 4 or not packet.local.is_multicast:
+            return False
+        return self.is_at_receiver and self.host.route(packet.remote).is_own
+
+    @cached_property
+    def fits_elsewhere(self) -> tuple[str | None, Match] | None:
+        """The tunnel that fits but receives elsewhere, where none here comes near.
+
+        With the name of its namespace, None for a tunnel that is here and was made elsewhere.
+        """
+        if self.missed is None or self.near_miss or self.tables is None:
+            return None
+        query = replace(self.missed, link=None)
+        moved = [replace(t, moved=False) for t in self.tables.tunnels if t.moved]
+        for name, tables in chain([(None, Tables(moved))], self.host.other_namespaces()):
+            match = tables.lookup(query)
+            # What takes packets between any addresses was not meant for these.
+            if match and match.decided_by in (Pass.EXACT, Pass.REMOTE, Pass.LOCAL):
+                return name, match
+        return None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a tunnel was found, and freed the packet before it was its own."""
+        return self.drop.place.function in REFUSERS
 
     @property
     def is_at_receiver(self) -> bool:
@@ -103,7 +148,7 @@ class Case:
     def is_keepalive(self) -> bool:
         """Whether it is what a keepalive carries, decapsulated: the answer, from us to the peer."""
         packet, tunnel = self.packet, self.carrier
-        if not packet or not packet.gre or not tunnel or self.drop.is_sent:
+        if not packet or not packet.gre or not tunnel or tunnel.fallback or self.drop.is_sent:
             return False
         return (
             # RouterOS has the protocol of IPv6 in what it sends over IPv6.

@@ -1,13 +1,31 @@
-"""The right tunnel, but its device cannot take the packet."""
+"""The right tunnel, but its device does not take the packet."""
 
 from dataclasses import replace
 
 from gretrace.lookup import Mismatch
-from gretrace.model import ETH_P_TEB, Finding, Fix, Where
+from gretrace.model import (
+    ETH_P_ERSPAN,
+    ETH_P_ERSPAN2,
+    ETH_P_TEB,
+    Finding,
+    Fix,
+    Tunnel,
+    Where,
+)
 from gretrace.verdicts.case import Case
-from gretrace.verdicts.choice import missed_lookup, near_miss, set_up
+from gretrace.verdicts.choice import kind_for, missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import add_command, show_protocol
+from gretrace.verdicts.words import add_command, describe_traffic, describe_tunnel, show_protocol
+
+# What a protocol type tells of the peer, where no tunnel of Linux is for it.
+PEERS_WAY = {
+    0x0000: "It answers keepalives; nothing here waits for the answer, so it can be ignored.",
+    0x0004: "It is what Linux calls a frame whose EtherType it cannot read (ETH_P_802_2): the "
+    "peer answers keepalives with a program that leaves the type to its kernel. It should "
+    "answer with protocol 0x0800.",
+    0x00FE: "It speaks IS-IS through the tunnel, which wants a routing daemon here.",
+    0x2000: "It announces itself to Cisco devices; on the peer, no cdp enable ends it.",
+}
 
 
 @cause("tunnel-down", "the tunnel that fits is administratively down")
@@ -25,25 +43,73 @@ def tunnel_down(case: Case) -> Finding | None:
     )
 
 
-@cause("wrong-type", "a gretap tunnel, which carries Ethernet frames, gets IP packets")
+@cause("wrong-type", "the packet carries what this kind of tunnel does not take")
 def wrong_type(case: Case) -> Finding | None:
-    """The peer's tunnel carries another payload than ours."""
+    """The peer's tunnel carries another payload than ours: IP packets, frames, or neither."""
+    unhandled = _unhandled(case)
+    if unhandled:
+        return unhandled
     near, query = near_miss(case, Mismatch.TYPE), case.missed
     if not near or not query:
         return None
     tunnel = near.tunnel
-    wanted = "gretap" if query.protocol == ETH_P_TEB else "gre"
+    wanted = kind_for(tunnel.family, query.protocol)
     return missed_lookup(
         case,
         near,
         f"{tunnel.name} is a {tunnel.kind} tunnel, but the packets from {query.remote} carry "
         f"protocol {show_protocol(query.protocol)}, which only a {wanted} tunnel takes.",
-        Fix(
-            Where.HERE,
-            f"Make {tunnel.name} anew as {wanted}: a device cannot change its type, and its "
-            "addresses and routes go with it.",
-            f"{case.ip} link del {tunnel.name} && "
-            + add_command(case.ip, replace(tunnel, kind=wanted)),
-        ),
+        _make_anew(case, tunnel, wanted),
         Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
+    )
+
+
+def _make_anew(case: Case, tunnel: Tunnel, kind: str) -> Fix:
+    anew = replace(tunnel, kind=kind)
+    if kind == "ip6erspan":
+        # Over IPv6 no key is session 0, and there is no type I, which has neither.
+        anew = replace(anew, ikey=tunnel.ikey or 0, okey=tunnel.okey or 0)
+    if "erspan" in kind + tunnel.kind:
+        is_numbered = "erspan" in kind and anew.ikey is not None
+        anew = replace(anew, iseq=is_numbered, oseq=is_numbered)
+    return Fix(
+        Where.HERE,
+        f"Make {tunnel.name} anew as {kind}: a device cannot change its type, and its "
+        "addresses and routes go with it.",
+        f"{case.ip} link del {tunnel.name} && {add_command(case.ip, anew)}",
+    )
+
+
+def _unhandled(case: Case) -> Finding | None:
+    """Explain a payload that an L3 tunnel took, and that the stack then had nobody for."""
+    tunnel, protocol = case.carrier, case.drop.protocol
+    if not tunnel or tunnel.fallback or tunnel.is_ethernet or case.drop.is_sent:
+        return None
+    if case.drop.reason != "UNHANDLED_PROTO" or protocol is None:
+        return None
+    peer = tunnel.remote or "the peer"
+    summary = (
+        f"{tunnel.name} is a {tunnel.kind} tunnel, but packets from {peer} carry protocol "
+        f"{show_protocol(protocol)}, which"
+    )
+    traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))
+    if protocol in (ETH_P_TEB, ETH_P_ERSPAN, ETH_P_ERSPAN2):
+        wanted = kind_for(tunnel.family, protocol)
+        summary += f" only a {wanted} tunnel unpacks."
+        same = f"Or make the peer's tunnel a {tunnel.kind} tunnel."
+        fixes = [_make_anew(case, tunnel, wanted), Fix(Where.PEER, same)]
+    else:
+        summary += " nothing here takes."
+        note = PEERS_WAY.get(protocol, f"Have it send no {show_protocol(protocol)}.")
+        fixes = [Fix(Where.PEER, note)]
+    return Finding(
+        summary=summary,
+        evidence=(
+            describe_tunnel(tunnel),
+            *([traffic] if traffic else []),
+            "The tunnel took the packet, and the kernel then had no handler for its protocol.",
+        ),
+        fix=tuple(fixes),
+        path=(tunnel.name, case.drop.place.function),
+        tunnel=tunnel.name,
     )

@@ -1,1 +1,142 @@
 """A tunnel that fits, but not here: in another namespace, or the kernel's own device."""
+
+from dataclasses import replace
+
+from gretrace.keys import show_key
+from gretrace.lookup import Candidate, Pass
+from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
+from gretrace.verdicts.case import Case
+from gretrace.verdicts.choice import lookup_path, make_tunnel
+from gretrace.verdicts.registry import cause
+from gretrace.verdicts.words import add_command, describe_packet, describe_tunnel
+
+# How Surroundings.other_namespaces() calls the one in which gretrace runs.
+CALLERS_OWN = "the caller's own"
+
+
+@cause("wrong-netns", "the tunnel that fits is in another network namespace")
+def wrong_netns(case: Case) -> Finding | None:
+    """A tunnel receives in the namespace in which it was made (struct ip_tunnel, net)."""
+    query, packet, found = case.missed, case.packet, case.fits_elsewhere
+    if not query or not packet or not found:
+        return None
+    name, match = found
+    # A device of another namespace means nothing here.
+    tunnel = replace(match.tunnel, link=0, link_name=None)
+    is_sure = match.decided_by is Pass.EXACT and not case.checksum_unverified
+    confidence = Confidence.CERTAIN if is_sure else Confidence.LIKELY
+    where = "here" if name is None else f"in {name}"
+    return Finding(
+        summary=f"{tunnel.name} fits the packets from {query.remote} to {query.local}, but "
+        + (
+            "was made in another namespace than this one, and receives only there."
+            if name is None
+            else f"it is in the namespace {name}, and they arrive in another."
+        ),
+        evidence=(
+            describe_packet(packet),
+            f"It is {where}: {describe_tunnel(tunnel)}",
+            "A tunnel receives in the namespace in which it was made, wherever it is moved.",
+            "No tunnel that was made in this namespace comes near.",
+        ),
+        fix=_make_anew(case, tunnel) if name is None else _make_here(case, tunnel, name),
+        path=lookup_path(case),
+        confidence=confidence,
+        tunnel=tunnel.name,
+    )
+
+
+def _make_anew(case: Case, tunnel: Tunnel) -> tuple[Fix, ...]:
+    return (
+        Fix(
+            Where.HERE,
+            f"Make {tunnel.name} anew in this namespace. Its addresses and routes go with it.",
+            f"{case.ip} link del {tunnel.name} && {add_command(case.ip, tunnel)}",
+        ),
+    )
+
+
+def _make_here(case: Case, tunnel: Tunnel, name: str) -> tuple[Fix, ...]:
+    there = _ip_of(name)
+    taken = {t.name for t in case.tables.tunnels} if case.tables else set()
+    move = Fix(
+        Where.HERE,
+        f"Make {tunnel.name} where its packets arrive, then move it to {name}, where it goes on "
+        "receiving them. Then give it addresses and routes.",
+        f"{there} link del {tunnel.name} && {_make(case, tunnel)} && "
+        f"{case.ip} link set {tunnel.name} netns {_netns_of(name)} && "
+        f"{there} link set {tunnel.name} up",
+    )
+    return (
+        *([move] if tunnel.name not in taken else []),
+        make_tunnel(case, f"Or make it here, and delete {tunnel.name} in {name}."),
+        Fix(
+            Where.HERE,
+            f"Or move {case.iif or 'the device on which they arrive'}, with its addresses, to "
+            f"{name}.",
+        ),
+    )
+
+
+@cause("fallback-taken", "no tunnel fits, so the kernel's own device (gre0) swallowed the packet")
+def fallback_taken(case: Case) -> Finding | None:
+    """It died on the fallback device, or that refused it."""
+    tunnel, nearest = _fallback(case), None
+    if not tunnel:
+        return None
+    evidence = [describe_packet(case.packet)] if case.packet else []
+    if not case.drop.on_tunnel and case.query and case.tables:
+        nearest = next(iter(case.tables.candidates(case.query)), None)
+        evidence += _describe_nearest(nearest, case.query.key)
+    else:
+        evidence.append("What came before the packet, its outer header and its key, is gone.")
+    return Finding(
+        summary=f"{tunnel.name}, which the kernel has made for what no tunnel takes, is up: it "
+        f"swallowed the packet, which died in {case.drop.place}.",
+        evidence=(*evidence, describe_tunnel(tunnel)),
+        fix=(
+            Fix(
+                Where.HERE,
+                f"Set {tunnel.name} down. If more of these packets come, gretrace then says which "
+                "tunnel was meant, and what keeps it from taking them.",
+                f"{case.ip} link set {tunnel.name} down",
+            ),
+            Fix(
+                Where.HERE,
+                "Or make a tunnel for this peer; see who it is with tcpdump -ni any proto gre.",
+            ),
+        ),
+        path=(case.iif or tunnel.name, case.drop.place.function),
+        tunnel=nearest.tunnel.name if nearest else tunnel.name,
+    )
+
+
+def _fallback(case: Case) -> Tunnel | None:
+    if case.drop.on_tunnel:
+        tunnel = None if case.drop.is_sent else case.carrier
+    else:
+        tunnel = case.chosen if case.is_refused else None
+    return tunnel if tunnel and tunnel.fallback else None
+
+
+def _describe_nearest(nearest: Candidate | None, key: int | None) -> list[str]:
+    if nearest is None:
+        return ["This namespace has no other GRE tunnel."]
+    differs = " and ".join(nearest.mismatches)
+    words = f"The nearest differs in its {differs} ({show_key(key)} came)"
+    return [f"{words}: {describe_tunnel(nearest.tunnel)}"]
+
+
+def _make(case: Case, tunnel: Tunnel) -> str:
+    return add_command(case.ip, tunnel).partition(" && ")[0]
+
+
+def _ip_of(name: str) -> str:
+    if name == CALLERS_OWN:
+        return "ip"
+    # A namespace without a name is known by a process in it.
+    return f"nsenter --net=/proc/{name}/ns/net ip" if name.isdigit() else f"ip -n {name}"
+
+
+def _netns_of(name: str) -> str:
+    return "$$" if name == CALLERS_OWN else name

@@ -71,7 +71,7 @@ def local_mismatch(case: Case) -> Finding | None:
 def no_tunnel(case: Case) -> Finding | None:
     """Nothing here is meant for these packets."""
     query = case.missed
-    if not query or not case.packet or case.near_miss:
+    if not query or not case.packet or case.near_miss or case.fits_elsewhere:
         return None
     nearest = case.candidates[0] if case.candidates else None
     evidence = [describe_packet(case.packet)]

@@ -1,1 +1,202 @@
-"""Rules and programs of the user's own that dropped the packet."""
+"""Netfilter dropped the packet: which rule, as far as the ruleset tells."""
+
+from collections.abc import Sequence
+
+from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
+from gretrace.verdicts.case import Case
+from gretrace.verdicts.ends import inner, outer, owner_name
+from gretrace.verdicts.registry import cause
+from gretrace.verdicts.ruleset import Chain, Dropper, find_droppers
+from gretrace.verdicts.words import describe_packet, in_namespace
+
+_REASONS = ("NETFILTER_DROP", "NETFILTER_INGRESS")
+_FUNCTIONS = (
+    *("nf_hook_slow", "nf_hook_slow_list", "nft_do_chain"),
+    *("ipt_do_table", "ip6t_do_table"),
+)
+SHOWN = 4
+LEGACY_FAMILY = {"ip": 4, "ip6": 6}
+
+
+@cause("firewall", "netfilter drops the packet inside the tunnel")
+def firewall(case: Case) -> Finding | None:
+    """A packet without outer headers is freed with NETFILTER_DROP, or in netfilter's functions.
+
+    The ruleset is read, and its rules are held against the packet.
+    """
+    packet = inner(case)
+    return _filtered(case, packet, is_outer=False) if packet and _is_netfilter(case) else None
+
+
+@cause("firewall-outer", "netfilter drops the GRE packet itself")
+def firewall_outer(case: Case) -> Finding | None:
+    """A GRE packet, received or sent, is freed with NETFILTER_DROP or in netfilter's functions.
+
+    The ruleset is read, and its rules are held against the packet.
+    """
+    packet = outer(case)
+    return _filtered(case, packet, is_outer=True) if packet and _is_netfilter(case) else None
+
+
+def _is_netfilter(case: Case) -> bool:
+    return case.drop.reason in _REASONS or case.drop.place.function in _FUNCTIONS
+
+
+def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
+    device = case.iif
+    if not device:
+        return None
+    hooks = _hooks(case, packet, is_outer=is_outer)
+    facts = _facts(case, packet, device)
+    chains = case.host.firewall()
+    found = find_droppers(chains or (), hooks, facts)
+    suspects = _suspects(found)
+    subject = (
+        f"the GRE packets from {packet.remote} to {packet.local}"
+        if is_outer
+        else f"packets of {device}, {packet.remote} > {packet.local}"
+    )
+    at = " or ".join(hooks)
+    return Finding(
+        summary=f"The firewall drops {subject} at {at}: {_name(suspects, chains)}.",
+        evidence=(
+            describe_packet(packet),
+            f"The kernel freed it in {case.drop.place}"
+            + (f" ({case.drop.reason})." if case.drop.reason else "."),
+            *_describe(suspects, chains),
+        ),
+        fix=_let_pass(case, packet, found, is_outer=is_outer),
+        path=(device, f"netfilter {at}", str(case.drop.place)),
+        confidence=Confidence.CERTAIN if len(suspects) == 1 else Confidence.LIKELY,
+        tunnel=owner_name(case),
+    )
+
+
+def _hooks(case: Case, packet: Packet, *, is_outer: bool) -> tuple[str, ...]:
+    """Return the hooks where it can have died, in the order in which it meets them."""
+    drop = case.drop
+    if drop.is_sent:
+        # Until ip_output() it is still on the tunnel's device.
+        is_early = is_outer and drop.on_tunnel
+        return ("output",) if is_early else ("output", "postrouting", "egress")
+    if not drop.is_routed:
+        return ("ingress", "prerouting")
+    destination = packet.local
+    for_us = destination.is_multicast or case.host.route(destination).is_own
+    local = "input" if for_us else "forward"
+    # What an external tunnel received looks routed from the beginning: it has a dst for metadata.
+    is_external = drop.on_tunnel and case.carrier and case.carrier.external
+    return ("ingress", "prerouting", local) if is_external else (local,)
+
+
+def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:
+    facts = {
+        "nfproto": f"ipv{packet.family}",
+        "l4proto": str(packet.protocol),
+        "saddr": str(packet.remote),
+        "daddr": str(packet.local),
+    }
+    if case.drop.is_sent:
+        # At the output of the tunnel's own packets, the device is the underlay's already.
+        way = case.host.route(packet.local).name
+        facts |= {"oifname": device} if not (case.drop.on_tunnel and outer(case)) else {}
+        facts |= {"oifname": way} if "oifname" not in facts and way else {}
+        return facts
+    facts["iifname"] = device
+    return facts
+
+
+def _suspects(found: Sequence[Sequence[Dropper]]) -> list[Dropper]:
+    """Take what may have dropped it; behind what surely would, nothing has."""
+    suspects = []
+    for droppers in found:
+        for dropper in droppers:
+            suspects.append(dropper)
+            if dropper.sure:
+                return suspects
+    return suspects
+
+
+def _name(suspects: Sequence[Dropper], chains: Sequence[Chain] | None) -> str:
+    if chains is None:
+        return "by which rule cannot be read, without nft or iptables"
+    if not suspects:
+        return "by no rule that can be read"
+    first = suspects[0]
+    invalid = ", as conntrack takes them for INVALID" if _is_invalid(first) else ""
+    if len(suspects) == 1:
+        return f"{first}{invalid}"
+    return f"by one of {len(suspects)} rules or policies, the first of them {first}"
+
+
+def _is_invalid(dropper: Dropper) -> bool:
+    return bool(dropper.rule and dropper.rule.wants_invalid)
+
+
+def _describe(suspects: Sequence[Dropper], chains: Sequence[Chain] | None) -> list[str]:
+    if chains is None:
+        return ["Neither nft nor iptables-legacy is installed, or they fail."]
+    if not suspects:
+        unexplained = (
+            "No rule or policy of nft or iptables at that hook drops it as far as they can be "
+            "read: conntrack itself (a full table), or a program of BPF may have."
+        )
+        return [unexplained]
+    said = [f"It can be {suspect}." for suspect in suspects[:SHOWN]]
+    if len(suspects) == 1:
+        said = [f"Of all that is at that hook, only {suspects[0]} drops such a packet."]
+    if any(_is_invalid(suspect) for suspect in suspects):
+        said.append(
+            "INVALID is what conntrack says of a packet that belongs to no connection as it has "
+            "seen it: mostly, the other direction takes another way."
+        )
+    return said
+
+
+def _let_pass(
+    case: Case, packet: Packet, found: Sequence[Sequence[Dropper]], *, is_outer: bool
+) -> tuple[Fix, ...]:
+    """Build one command that lets the packet pass in every chain that would drop it."""
+    bases = [droppers[0].base for droppers in found]
+    rules: dict[str, list[str]] = {}
+    for base in bases:
+        rules.setdefault(base.tool, []).append(_accept(case, packet, base, is_outer=is_outer))
+    commands = []
+    for tool, lines in rules.items():
+        if tool == "nft":
+            one = lines[0] if len(lines) == 1 else "'" + "; ".join(lines) + "'"
+            commands.append(in_namespace(case.ip, f"nft {one}"))
+        else:
+            commands += [in_namespace(case.ip, f"{tool} {line}") for line in lines]
+    if not commands:
+        see = in_namespace(case.ip, "nft list ruleset")
+        return (Fix(Where.HERE, f"See what is at that hook: {see}; conntrack -S; bpftool net."),)
+    many = f" in each of the {len(bases)} chains that drop them" if len(bases) > 1 else ""
+    what = "GRE with this host" if is_outer else "these packets"
+    return (
+        Fix(
+            Where.HERE,
+            f"Accept {what} before anything else{many}; keep it in the firewall's own "
+            "configuration, too.",
+            " && ".join(commands),
+        ),
+    )
+
+
+def _accept(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> str:
+    """Write the rule: of GRE with one host, or of one pair of addresses on a tunnel."""
+    sent = case.drop.is_sent
+    if base.tool != "nft":
+        ends = f"-p {GRE} " if is_outer else f"{'-o' if sent else '-i'} {case.iif} "
+        ends += f"-d {packet.local}" if sent else f"-s {packet.remote}"
+        ends += "" if is_outer or sent else f" -d {packet.local}"
+        return f"-t {base.table} -I {base.name} {ends} -j ACCEPT"
+    header = "ip" if packet.family == 4 else "ip6"
+    far = f"{header} daddr {packet.local}" if sent else f"{header} saddr {packet.remote}"
+    if is_outer:
+        match = f"{far} meta l4proto gre"
+    elif sent:
+        match = f"oifname {case.iif} {far}"
+    else:
+        match = f"iifname {case.iif} {far} {header} daddr {packet.local}"
+    return f"insert rule {base.family} {base.table} {base.name} {match} accept"

@@ -1,10 +1,11 @@
 """What a verdict may ask of the host at the moment that it is made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gretrace.lookup import Tables
 from gretrace.model import Address, Route
+from gretrace.verdicts.ruleset import Chain
 
 
 class Surroundings(Protocol):
@@ -16,8 +17,16 @@ class Surroundings(Protocol):
     def module_state(self, module: str) -> str | None:
         """Tell whether a module is "loaded", "built in" or "loadable"; None where it is missing."""
 
-    def route(self, remote: Address) -> Route:
-        """Return the way that the kernel would send to an address."""
+    def route(
+        self, remote: Address, source: Address | None = None, device: int | None = None
+    ) -> Route:
+        """Return the way that the kernel would send to an address, from one and by a device."""
+
+    def addresses(self, ifindex: int) -> Sequence[Address]:
+        """Return the addresses of a device."""
+
+    def firewall(self) -> Sequence[Chain] | None:
+        """Return the chains of netfilter; None where nothing is there to read them."""
 
     def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
         """Return the name of every other namespace, and its tunnels."""
@@ -34,9 +43,19 @@ class Nowhere:
         """Know of no module."""
         return None
 
-    def route(self, _remote: Address) -> Route:
+    def route(
+        self, _remote: Address, _source: Address | None = None, _device: int | None = None
+    ) -> Route:
         """Know of no route."""
         return Route()
+
+    def addresses(self, _ifindex: int) -> Sequence[Address]:
+        """Know of no address."""
+        return ()
+
+    def firewall(self) -> Sequence[Chain] | None:
+        """Know of no ruleset."""
+        return None
 
     def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
         """Know of no other namespace."""

@@ -4,9 +4,25 @@ from dataclasses import replace
 from typing import Any
 
 from gretrace.keys import show_key
-from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Address, Packet, Traffic, Tunnel
+from gretrace.model import (
+    ETH_P_ERSPAN,
+    ETH_P_ERSPAN2,
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_TEB,
+    ETH_P_WCCP,
+    Address,
+    Packet,
+    Traffic,
+    Tunnel,
+)
 
-_PROTOCOLS = {ETH_P_IP: "IPv4", ETH_P_IPV6: "IPv6", ETH_P_TEB: "Ethernet", 0: "keepalive answer"}
+# EtherTypes, or what is sent as one in GRE.
+_PROTOCOLS = {
+    0: "keepalive answer", 0x0004: "802.2", 0x00FE: "OSI", 0x2000: "CDP", 0x2001: "NHRP",
+    ETH_P_IP: "IPv4", 0x0806: "ARP", ETH_P_TEB: "Ethernet", ETH_P_IPV6: "IPv6", 0x8847: "MPLS",
+    0x880B: "PPP", ETH_P_WCCP: "WCCP", ETH_P_ERSPAN: "ERSPAN", ETH_P_ERSPAN2: "ERSPAN III",
+}  # fmt: skip
 
 
 # How the kernel stores iproute2's `tos inherit`.
@@ -64,6 +80,13 @@ def describe_traffic(tunnel: Tunnel, traffic: Traffic | None) -> str | None:
     return f"{tunnel.name} has sent {_packets(traffic.sent)} and {received}."
 
 
+def in_namespace(ip: str, command: str) -> str:
+    """Make a command act where `ip`, as Namespace.ip has it, acts."""
+    if ip.startswith("ip -n "):
+        return f"ip netns exec {ip.removeprefix('ip -n ')} {command}"
+    return f"{ip.removesuffix('ip')}{command}"
+
+
 def change_command(ip: str, tunnel: Tunnel, **changes: Any) -> str:
     """Build the `ip link change` that makes `changes` and keeps all the rest.
 
@@ -86,23 +109,37 @@ def add_command(ip: str, tunnel: Tunnel) -> str:
 def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> str:
     wanted = replace(tunnel, **changes)
     words = ["external"] if wanted.external else _endpoint_words(wanted)
+    if wanted.kind == "erspan" and wanted.ikey is None:
+        words.append("erspan_ver 0")  # type I
     for name, key in (("ikey", wanted.ikey), ("okey", wanted.okey)):
         if key is not None:
             words.append(f"{name} {key}")
         elif name in changes:
             words.append(f"no{name}")
-    words += [name for name in ("icsum", "ocsum", "iseq", "oseq") if getattr(wanted, name)]
+    for name in ("icsum", "ocsum", "iseq", "oseq"):
+        if getattr(wanted, name):
+            words.append(name)
+        elif name in changes:
+            words.append(f"no{name}")
     if wanted.link_name:
         words.append(f"dev {wanted.link_name}")
     if wanted.ttl:
-        words.append(f"ttl {wanted.ttl}")
-    if wanted.tos:
-        words.append(f"tos {'inherit' if wanted.tos == TOS_INHERIT else hex(wanted.tos)}")
-    if not wanted.pmtudisc:
-        words.append("nopmtudisc")
-    if wanted.ignore_df:
-        words.append("ignore-df")
+        words.append(f"{'ttl' if wanted.family == 4 else 'hoplimit'} {wanted.ttl}")
+    if wanted.family == 4:
+        words += _ipv4_words(wanted)
     return " ".join(words)
+
+
+def _ipv4_words(tunnel: Tunnel) -> list[str]:
+    """Name what iproute2 does not know over IPv6, where no router fragments."""
+    words = []
+    if tunnel.tos:
+        words.append(f"tos {'inherit' if tunnel.tos == TOS_INHERIT else hex(tunnel.tos)}")
+    if not tunnel.pmtudisc:
+        words.append("nopmtudisc")
+    if tunnel.ignore_df:
+        words.append("ignore-df")
+    return words
 
 
 def _endpoint_words(tunnel: Tunnel) -> list[str]:

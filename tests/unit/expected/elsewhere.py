@@ -1,3 +1,76 @@
 """Cases of verdicts/elsewhere.py."""
 
-EXPECTED = {}
+from dataclasses import replace
+
+from gretrace.lookup import Tables
+from gretrace.model import Place
+from gretrace.verdicts.surroundings import Nowhere
+from tests.frames import answer, gre_packet, udp
+from tests.unit.cases import A, B, case, tunnel
+
+FALLBACK = tunnel("gre0", local=None, remote=None, fallback=True)
+
+
+class _Beside(Nowhere):
+    """A host with one more namespace."""
+
+    def __init__(self, *tunnels, name="blue"):
+        self._others = [(name, Tables(tunnels))]
+
+    def other_namespaces(self):
+        return self._others
+
+
+def beside(packet, *ours, theirs, name="blue"):
+    return replace(case(packet, *ours), host=_Beside(theirs, name=name))
+
+
+def on_fallback(packet, place, **more):
+    return case(packet, FALLBACK, place=place, on_tunnel=True, ifindex=10, **more)
+
+
+KEYED = gre_packet(A, B, key=1)
+
+EXPECTED = {
+    "wrong-netns": (beside(KEYED, theirs=tunnel(key=1)), "gre1"),
+    "wrong-netns, of a process": (beside(KEYED, theirs=tunnel(key=1), name="123"), "gre1"),
+    "wrong-netns, the caller's own": (
+        beside(KEYED, theirs=tunnel(key=1), name="the caller's own"),
+        "gre1",
+    ),
+    "wrong-netns, its name is taken here": (
+        beside(KEYED, tunnel(remote="20.1.1.9", local="20.1.1.8"), theirs=tunnel(key=1)),
+        "gre1",
+    ),
+    "wrong-netns, moved here": (case(KEYED, tunnel(key=1, moved=True)), "gre1"),
+    "no-tunnel, moved here with another key": (case(KEYED, tunnel(key=2, moved=True)), None),
+    "no-tunnel, another key there": (beside(KEYED, theirs=tunnel(key=2)), None),
+    "no-tunnel, one for anybody there": (
+        beside(KEYED, theirs=tunnel(key=1, local=None, remote=None)),
+        None,
+    ),
+    "no-tunnel, the fallback there": (beside(KEYED, theirs=FALLBACK), None),
+    "no-tunnel, an external one there": (
+        beside(KEYED, theirs=tunnel(local=None, remote=None, external=True)),
+        None,
+    ),
+    "key-mismatch, and another fits there": (
+        beside(KEYED, tunnel(key=2), theirs=tunnel(key=1)),
+        "gre1",
+    ),
+    "fallback-taken": (on_fallback(udp("10.10.10.2", B), Place("ip_error")), "gre0"),
+    "fallback-taken, a keepalive": (on_fallback(answer(B, A), Place("ip_error")), "gre0"),
+    "fallback-taken, it was refused": (
+        case(
+            gre_packet(A, B, key=1, checksum=True),
+            FALLBACK,
+            tunnel("gre2", key=2, ifindex=11),
+            place=Place("ip_tunnel_rcv", "ip_tunnel"),
+        ),
+        "gre2",
+    ),
+    "other, sent by the fallback device": (
+        on_fallback(udp(B, "10.10.10.2"), Place("ipgre_xmit", "ip_gre"), is_sent=True),
+        "vb",
+    ),
+}

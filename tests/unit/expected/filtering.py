@@ -1,3 +1,126 @@
-"""Cases of verdicts/filtering.py."""
+"""Cases of verdicts/filtering.py and programs.py."""
 
-EXPECTED = {}
+from gretrace.model import Place
+from gretrace.verdicts.ruleset import Chain, Match, Rule
+from tests.frames import gre_packet, ipv6, udp
+from tests.unit.cases import A, B, tunnel
+from tests.unit.host import GRE1, LAN, FakeHost, at, by, on_tunnel
+
+INNER_A, INNER_B, FAR = "10.10.10.2", "10.10.10.1", "10.20.0.9"
+GRE = tunnel("gre1", ifindex=GRE1)
+NFT = Place("nft_do_chain", "nf_tables")
+HOOK = Place("nf_hook_slow")
+IS_GRE = Match("l4proto", ("gre",))
+
+
+def chain(hook, *rules, policy="accept", name="c", **more):
+    return Chain("nft", "inet", "f", name, rules, hook=hook, policy=policy, **more)
+
+
+def firewalled(*chains):
+    return FakeHost(routes={FAR: by(LAN, "lan0"), A: by(7, "vb")}, own=(B, INNER_B), chains=chains)
+
+
+def rule(action, *matches, text="gre", handle=4, **more):
+    return Rule(f"{text} {action}", action, matches, handle=handle, **more)
+
+
+def netfilter(packet, host, make=on_tunnel, place=NFT, *, routed=True, **more):
+    reason = "NETFILTER_DROP"
+    return make(packet, GRE, host=host, place=place, reason=reason, is_routed=routed, **more)
+
+
+def outer(packet, *tunnels, **more):
+    return at(packet, *tunnels, iif="vb", **more)
+
+
+EXPECTED = {
+    "firewall": (
+        netfilter(udp(INNER_A, INNER_B), firewalled(chain("input", rule("drop")))),
+        "gre1",
+    ),
+    "firewall, forwarded": (
+        netfilter(udp(INNER_A, FAR), firewalled(chain("forward", policy="drop"))),
+        "gre1",
+    ),
+    "firewall, before the route": (
+        netfilter(
+            udp(INNER_A, INNER_B), firewalled(chain("prerouting", rule("drop"))), routed=False
+        ),
+        "gre1",
+    ),
+    "firewall, sent": (
+        netfilter(
+            udp(INNER_B, INNER_A), firewalled(chain("postrouting", rule("drop"))), is_sent=True
+        ),
+        "gre1",
+    ),
+    "firewall, IPv6": (
+        netfilter(
+            ipv6("fd10::2", "fd10::1", 17, bytes(16)), firewalled(chain("forward", rule("reject")))
+        ),
+        "gre1",
+    ),
+    "firewall, an older kernel": (
+        on_tunnel(
+            *(udp(INNER_A, INNER_B), GRE),
+            host=firewalled(chain("input", rule("drop"))),
+            place=HOOK,
+            reason=None,
+            is_routed=True,
+        ),
+        "gre1",
+    ),
+    "firewall, nothing to read it with": (netfilter(udp(INNER_A, INNER_B), FakeHost()), "gre1"),
+    "firewall-outer": (
+        netfilter(gre_packet(A, B), firewalled(chain("input", rule("drop", IS_GRE))), outer),
+        "gre1",
+    ),
+    "firewall-outer, sent": (
+        netfilter(
+            gre_packet(B, A), firewalled(chain("postrouting", rule("drop"))), outer, is_sent=True
+        ),
+        "gre1",
+    ),
+    "firewall-outer, sent, on the tunnel's device yet": (
+        netfilter(gre_packet(B, A), firewalled(chain("output", rule("drop"))), is_sent=True),
+        "gre1",
+    ),
+    "firewall-outer, no tunnel": (
+        outer(gre_packet("20.1.1.77", B), place=NFT, reason="NETFILTER_DROP", host=firewalled()),
+        None,
+    ),
+    "tc-drop": (
+        on_tunnel(
+            udp(INNER_A, INNER_B), GRE, place=Place("__netif_receive_skb_core"), reason="TC_INGRESS"
+        ),
+        "gre1",
+    ),
+    "tc-drop, sent": (
+        on_tunnel(
+            *(udp(INNER_B, INNER_A), GRE),
+            place=Place("__dev_queue_xmit"),
+            reason="TC_EGRESS",
+            is_sent=True,
+        ),
+        "gre1",
+    ),
+    "tc-drop, outer": (
+        outer(gre_packet(A, B), GRE, place=Place("__netif_receive_skb_core"), reason="TC_INGRESS"),
+        "gre1",
+    ),
+    "xdp-drop": (on_tunnel(udp(INNER_A, INNER_B), GRE, place=Place("do_xdp_generic")), "gre1"),
+    "xdp-drop, outer": (
+        outer(gre_packet(A, B), GRE, place=Place("kfree_skb"), reason="XDP"),
+        "gre1",
+    ),
+    "other, a queue that was full": (
+        on_tunnel(
+            *(udp(INNER_B, INNER_A), GRE),
+            place=Place("__dev_queue_xmit"),
+            reason="QDISC_DROP",
+            is_sent=True,
+        ),
+        "gre1",
+    ),
+}

@@ -1,15 +1,42 @@
 """Cases of the lookup's causes, and of `other`."""
 
 from gretrace.model import Place
-from tests.frames import gre, gre_packet, ipv4
+from tests.frames import gre, gre_packet, ipv6, udp
 from tests.unit.cases import HEARD, ONCE_HEARD, SILENT, A, B, case, tunnel
 
 OTHER = "20.1.1.99"
 NATTED = gre_packet("20.1.1.254", B, key=1)
 
 
+A6, B6 = "fd00::2", "fd00::1"
+IP6_GRE = Place("gre_rcv", "ip6_gre")
+TEB, ERSPAN = 0x6558, 0x88BE
+FRAME = b"\xff" * 6 + b"\x02" + bytes(5) + b"\x88\xb5" + bytes(46)
+ERSPAN_HEADER = bytes([0x10, 0, 0, 7]) + bytes(4)  # version 1, session 7
+
+
 def keyed(key):
     return gre_packet(A, B, key=key)
+
+
+def over_ipv6(header, *, place=IP6_GRE, **tunnel_values):
+    """A packet between A6 and B6, and a tunnel there, or almost there."""
+    packet = ipv6(A6, B6, 47, gre(udp("10.10.10.2", "10.10.10.1"), **header))
+    values = {"local": B6, "remote": A6, "kind": "ip6gre", "pmtudisc": False, **tunnel_values}
+    return case(packet, tunnel(**values), place=place)
+
+
+def _unhandled(protocol, payload, **tunnel_values):
+    """A payload that the tunnel took and that nobody was there for."""
+    return case(
+        payload,
+        tunnel(**tunnel_values),
+        place=Place("__netif_receive_skb_core"),
+        reason="UNHANDLED_PROTO",
+        on_tunnel=True,
+        ifindex=10,
+        protocol=protocol,
+    )
 
 
 EXPECTED = {
@@ -51,15 +78,47 @@ EXPECTED = {
         case(keyed(1), tunnel("gre0", local=None, remote=None, fallback=True)),
         None,
     ),
-    "other, another function": (case(keyed(2), tunnel(key=1), place=Place("nft_do_chain")), None),
-    "other, the demultiplexer": (
-        case(keyed(2), tunnel(key=1), place=Place("gre_rcv", "gre")),
+    "other, another function": (case(keyed(2), tunnel(key=1), place=Place("ip_defrag")), None),
+    "other, a whole packet that the tunnel would take": (
+        case(gre_packet(A, B, checksum=True), tunnel(icsum=True)),
         None,
     ),
-    "other, version 1": (case(gre_packet(A, B, flags=1), tunnel(key=1)), None),
-    "other, routing bit": (case(gre_packet(A, B, flags=0x4000), tunnel(key=1)), None),
-    "other, shorter than 12 bytes": (
-        case(ipv4(A, B, 47, gre(b"", protocol=0)), tunnel(key=1)),
+    "wrong-type, frames to erspan": (
+        case(gre_packet(A, B, FRAME, protocol=TEB), tunnel(kind="erspan", name="erspan1")),
+        "erspan1",
+    ),
+    "wrong-type, ERSPAN to gretap": (
+        case(
+            gre_packet(A, B, ERSPAN_HEADER + FRAME, protocol=ERSPAN, sequence=0),
+            tunnel(kind="gretap", key=7),
+        ),
+        "gre1",
+    ),
+    "key-mismatch, sessions of ERSPAN": (
+        case(
+            gre_packet(A, B, ERSPAN_HEADER + FRAME, protocol=ERSPAN, sequence=0),
+            tunnel(kind="erspan", key=8),
+        ),
+        "gre1",
+    ),
+    "wrong-type, frames in gre": (_unhandled(TEB, FRAME), "gre1"),
+    "wrong-type, ERSPAN in ip6gre": (
+        _unhandled(ERSPAN, FRAME, kind="ip6gre", local=B6, remote=A6),
+        "gre1",
+    ),
+    "wrong-type, no EtherType": (_unhandled(4, bytes(30)), "gre1"),
+    "other, a frame that nobody handles": (_unhandled(0x88CC, FRAME, kind="gretap"), "vb"),
+    "key-mismatch, over IPv6": (over_ipv6({"key": 2}, key=1), "gre1"),
+    "key-missing, over IPv6": (over_ipv6({}, key=1), "gre1"),
+    "other, over IPv6 no key is key 0": (over_ipv6({}, key=0), None),
+    "key-unexpected, over IPv6": (over_ipv6({"key": 2}), "gre1"),
+    "nat-remote, over IPv6": (over_ipv6({}, remote="fd00::9"), "gre1"),
+    "local-mismatch, over IPv6": (over_ipv6({}, local="fd00::9"), "gre1"),
+    "tunnel-down, over IPv6": (over_ipv6({}, up=False), "gre1"),
+    "wrong-type, over IPv6": (over_ipv6({}, kind="ip6gretap"), "gre1"),
+    "no-tunnel, over IPv6": (over_ipv6({"key": 2}, key=1, remote="fd00::9"), None),
+    "other, not looked up over IPv6": (
+        over_ipv6({"key": 2}, place=Place("gre_rcv", "ip_gre"), key=1),
         None,
     ),
     "other, no IP": (case(b"\0" * 60, tunnel(key=1)), None),

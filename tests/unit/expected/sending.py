@@ -1,3 +1,154 @@
 """Cases of verdicts/sending.py."""
 
-EXPECTED = {}
+from ipaddress import ip_address
+
+from gretrace.model import Place, Route
+from gretrace.verdicts.surroundings import Nowhere
+from tests.frames import gre, gre_packet, ipv4, ipv6, udp
+from tests.unit.cases import VB, A, B, tunnel
+from tests.unit.host import GRE1, FakeHost, at, by, on_tunnel
+
+INNER_A, INNER_B, OTHER, ROUTER = "10.10.10.2", "10.10.10.1", "20.1.1.99", "20.1.1.254"
+A6, B6 = "fd00::2", "fd00::1"
+GRE2 = 11
+OURS = {"mtu": 1500, "ifindex": GRE1}
+GRE = tunnel("gre1", **OURS)
+KEYED = tunnel("gre1", key=4, ocsum=True, **OURS)
+TAP = tunnel("gre1", kind="gretap", **OURS)
+OVER6 = tunnel("gre1", kind="ip6gre", local=B6, remote=A6, **OURS)
+NBMA = tunnel("gre1", remote=None, **OURS)
+BOUND = tunnel("gre1", link=VB, link_name="vb", **OURS)
+ASYMMETRIC = tunnel("gre1", ikey=1, okey=4, **OURS)
+
+XMIT = Place("ip_tunnel_xmit", "ip_tunnel")
+XMIT6 = Place("ip6gre_tunnel_xmit", "ip6_gre")
+FRAGMENT = Place("ip_fragment")
+SILENCE = Place("neigh_invalidate")
+QUEUE = Place("__neigh_event_send")
+
+UNREACHABLE, UNREACHED, PROHIBITED, BLACKHOLE = 101, 113, 13, 22
+DIRECT = by(VB, "vb", mtu=1500, source=ip_address(B))
+BY_ROUTER = by(VB, "vb", mtu=1500, gateway=ip_address(ROUTER))
+
+
+def host(*own, **routes):
+    """A host with the tunnel's own address, and the way to the peer unless it is told otherwise."""
+    return FakeHost(routes={A: DIRECT, A6: DIRECT} | routes, own=own or (B, B6))
+
+
+def way(remote, route, *own):
+    return host(*own, **{remote: route})
+
+
+def inside(size=1):
+    return udp(INNER_B, INNER_A, bytes(size - 28) if size > 28 else b"x")
+
+
+def unsent(packet, ours, asked, *others, place=XMIT, **more):
+    return on_tunnel(packet, ours, *others, host=asked, place=place, is_sent=True, **more)
+
+
+def left(packet, ours, asked, *, place, **more):
+    return at(packet, *ours, iif="vb", host=asked, place=place, is_sent=True, ifindex=VB, **more)
+
+
+def outer(size=64, **header):
+    return gre_packet(B, A, inside(size), **header)
+
+
+def to_second(way_back):
+    """The way to gre1's remote leads into gre2, whose own way is `way_back`."""
+    second = tunnel("gre2", remote=OTHER, ifindex=GRE2)
+    asked = host(**{A: by(GRE2, "gre2", mtu=1476), OTHER: way_back})
+    packet = ipv4(B, OTHER, 47, gre(inside()))
+    return unsent(packet, GRE, asked, second)
+
+
+EXPECTED = {
+    "tx-no-route": (unsent(inside(), GRE, way(A, Route(error=UNREACHABLE))), "gre1"),
+    "tx-no-route, blackhole": (unsent(inside(), GRE, way(A, Route(error=BLACKHOLE))), "gre1"),
+    "tx-no-route, prohibit": (unsent(inside(), TAP, way(A, Route(error=PROHIBITED))), "gre1"),
+    "tx-no-route, unreachable, over IPv6": (
+        unsent(inside(), OVER6, way(A6, Route(error=UNREACHED)), place=XMIT6),
+        "gre1",
+    ),
+    "tx-no-route, forwarded in by another device": (
+        unsent(inside(), BOUND, way(A, Route(error=UNREACHABLE))),
+        "gre1",
+    ),
+    "tx-no-route, the local address is gone": (unsent(inside(), GRE, host(OTHER)), "gre1"),
+    "tx-no-route, the local address is gone, over IPv6": (
+        unsent(inside(), OVER6, host(OTHER), place=XMIT6),
+        "gre1",
+    ),
+    "tx-loop": (unsent(inside(), GRE, way(A, by(GRE1, "gre1", mtu=1476))), "gre1"),
+    "tx-loop, over IPv6": (
+        unsent(inside(), OVER6, way(A6, by(GRE1, "gre1", mtu=1476)), place=XMIT6),
+        "gre1",
+    ),
+    "tx-loop, of two tunnels": (to_second(by(GRE1, "gre1", mtu=1476)), "gre1"),
+    "tx-mtu": (unsent(inside(1477), GRE, host()), "gre1"),
+    "tx-mtu, key and checksum": (unsent(inside(1469), KEYED, host()), "gre1"),
+    "tx-mtu, gretap": (unsent(inside(1463), TAP, host()), "gre1"),
+    "tx-mtu, IPv6 inside": (
+        unsent(ipv6(A6, B6, 17, bytes(1437)), GRE, host()),
+        "gre1",
+    ),
+    "tx-mtu, over IPv6": (unsent(inside(1449), OVER6, host(), place=XMIT6), "gre1"),
+    "tx-mtu, a smaller path": (
+        unsent(inside(1377), GRE, way(A, by(VB, "vb", mtu=1400))),
+        "gre1",
+    ),
+    "tx-mtu, a tunnel in a tunnel": (
+        unsent(inside(1453), GRE, way(A, by(GRE2, "gre2", mtu=1476))),
+        "gre1",
+    ),
+    "tx-mtu, encapsulated": (left(outer(1477), [GRE], host(), place=FRAGMENT), "gre1"),
+    "tx-mtu, encapsulated, another key than it takes": (
+        left(outer(1477, key=4), [ASYMMETRIC], host(), place=FRAGMENT),
+        "gre1",
+    ),
+    "tx-no-neighbour": (left(outer(), [GRE], host(), place=SILENCE), "gre1"),
+    "tx-no-neighbour, a router": (
+        left(outer(), [BOUND], way(A, BY_ROUTER), place=SILENCE, reason="NEIGH_FAILED"),
+        "gre1",
+    ),
+    "tx-no-neighbour, over IPv6": (
+        left(
+            ipv6(B6, A6, 47, gre(inside())), [OVER6], host(), place=SILENCE, reason="NOT_SPECIFIED"
+        ),
+        "gre1",
+    ),
+    "tx-no-neighbour, the queue is full": (
+        left(outer(), [GRE], host(), place=QUEUE, reason="NEIGH_QUEUEFULL"),
+        "gre1",
+    ),
+    "tx-no-neighbour, of no tunnel": (left(outer(), [], host(), place=SILENCE), None),
+    "tx-no-neighbour, inside a gretap tunnel": (
+        unsent(inside(), TAP, way(INNER_A, by(GRE1, "gre1")), place=SILENCE),
+        "gre1",
+    ),
+    "tx-no-route, so that no neighbour inside is asked": (
+        unsent(inside(), TAP, way(A, Route(error=UNREACHABLE)), place=SILENCE),
+        "gre1",
+    ),
+    "tx-loop, so that no neighbour inside is asked": (
+        unsent(inside(), TAP, way(A, by(GRE1, "gre1")), place=SILENCE),
+        "gre1",
+    ),
+    "tx-no-route, the kernel's own question": (
+        unsent(bytes(28), TAP, way(A, Route(error=UNREACHABLE))),
+        "gre1",
+    ),
+    "other, the tunnel could send by now": (unsent(inside(), GRE, host()), "gre1"),
+    "other, what fits is not too long": (unsent(inside(1476), GRE, host()), "gre1"),
+    "other, an aggregate is cut anyway": (unsent(inside(9000), GRE, host()), "gre1"),
+    "other, the way leads into another tunnel that can send": (to_second(DIRECT), "gre1"),
+    "other, an NBMA tunnel": (
+        unsent(inside(1477), NBMA, way(A, Route(error=UNREACHABLE))),
+        "gre1",
+    ),
+    "other, nothing is known of the host": (unsent(inside(), GRE, Nowhere()), "gre1"),
+    "other, cut where it fits": (left(outer(1476), [GRE], host(), place=FRAGMENT), None),
+    "other, too long, and not ours": (left(outer(1477), [], host(), place=FRAGMENT), None),
+}

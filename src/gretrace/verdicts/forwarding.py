@@ -1,0 +1,215 @@
+"""The packet is not for this host, which cannot pass it on (ip_forward(), ip6_forward())."""
+
+import errno
+
+from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
+from gretrace.verdicts.case import Case
+from gretrace.verdicts.ends import owner_name
+from gretrace.verdicts.registry import cause
+from gretrace.verdicts.settings import read_number, set_command, setting_name
+from gretrace.verdicts.words import describe_packet, in_namespace
+
+FORWARD = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+TCP = 6
+# An IP header and TCP's, each without options.
+HEADERS = {4: 40, 6: 60}
+ETHERNET_MTU = 1500
+_DISCARDS = ("ip6_pkt_drop", "ip6_pkt_discard", "ip6_pkt_prohibit", "dst_discard_out")
+_REFUSALS = {
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EACCES: "prohibit",
+    errno.EINVAL: "blackhole",
+}
+
+
+@cause("forwarding-off", "the packet is for another host, and this one does not forward")
+def forwarding_off(case: Case) -> Finding | None:
+    """A decapsulated packet for another host dies in ip_error() or ip6_forward().
+
+    Its reason is IP_INADDRERRORS, and forwarding is off.
+    """
+    packet, device = case.delivered, case.iif
+    if not packet or not device or not _is_forward_refused(case, packet, device):
+        return None
+    destination, family = packet.local, packet.family
+    route = case.host.route(destination)
+    leads_on = route.device not in (None, case.drop.ifindex)
+    forward = Fix(
+        Where.HERE,
+        "Forward packets; this makes the host a router between all its devices.",
+        set_command(case, {FORWARD[family]: 1}),
+    )
+    mine = _own_it(case, destination, device)
+    off = setting_name("all" if family == 6 else device, "forwarding", family)
+    return Finding(
+        summary=f"{device} has received packets for {destination}, which is no address of this "
+        "host, and forwarding is off.",
+        evidence=(
+            describe_packet(packet),
+            f"{off} is {case.host.sysctl(off) or 'unknown'}.",
+            _describe_route(destination, route),
+        ),
+        # Without a way on, forwarding would not help: then it is the address that is missing.
+        fix=(forward, mine) if leads_on else (mine, forward),
+        path=_path(case, device),
+        tunnel=owner_name(case),
+    )
+
+
+@cause("no-route", "the packet is for another host, to which this one has no route")
+def no_route(case: Case) -> Finding | None:
+    """A decapsulated packet dies in ip_error() with forwarding on, or as IPv6 rejects.
+
+    The route to its destination is asked for.
+    """
+    packet, device = case.delivered, case.iif
+    if not packet or not device or not _is_unrouted(case, packet, device):
+        return None
+    destination = packet.local
+    route = case.host.route(destination)
+    refusal = _REFUSALS.get(route.error or 0)
+    if refusal:
+        why = f"which this host has a route of type {refusal} for"
+    elif route.device is None:
+        why = "to which this host has no route"
+    else:
+        why = f"to which this host has no route for what comes from {device}"
+    ip, prefix = case.ip, _host_prefix(destination)
+    make = f"`{ip} route add {prefix} via ROUTER`, or `dev DEVICE` where it is on a link"
+    if refusal:
+        note = (
+            f"A route of type {refusal} covers {destination}: see `{ip} route show match "
+            f"{destination}`, and delete it with `{ip} route del {refusal} PREFIX`, or make a "
+            f"longer one: {make}."
+        )
+    elif route.device is None:
+        note = f"Make a route; only you know which way it should go: {make}."
+    else:
+        note = (
+            f"See `{ip} rule` and `{ip} route get {destination} from {packet.remote} iif "
+            f"{device}`: a rule sends these packets to another table than our own."
+        )
+    return Finding(
+        summary=f"{device} has received packets for {destination}, {why}.",
+        evidence=(describe_packet(packet), _describe_route(destination, route)),
+        fix=(Fix(Where.HERE, note), _own_it(case, destination, device)),
+        path=_path(case, device),
+        confidence=Confidence.LIKELY if route.device else Confidence.CERTAIN,
+        tunnel=owner_name(case),
+    )
+
+
+@cause("mtu", "the packet inside the tunnel is too long for the link that it should leave by")
+def mtu(case: Case) -> Finding | None:
+    """A decapsulated packet dies in ip_forward() or ip6_forward() with PKT_TOO_BIG.
+
+    The MTU is that of the route to its destination.
+    """
+    drop, device = case.drop, case.iif
+    # ip6_forward() gives the packet the device that it should leave by before it frees it.
+    leaves = drop.on_tunnel and drop.is_sent and drop.place.function == "ip6_forward"
+    packet = case.packet if leaves else case.delivered
+    too_big = drop.reason == "PKT_TOO_BIG"
+    unsaid = drop.reason is None and drop.place.function == "ip_forward"
+    if not packet or not device or not (too_big or unsaid):
+        return None
+    route = case.host.route(packet.local)
+    if not route.mtu or route.mtu >= packet.length:
+        return None
+    segment = route.mtu - HEADERS[packet.family]
+    came = f"{device} should send on packets" if leaves else f"{device} has received packets"
+    marked = "with DF, " if packet.must_not_fragment else ""
+    return Finding(
+        summary=f"{came} of {packet.length} bytes for {packet.local}, but only {route.mtu} bytes "
+        f"fit through {route.name}.",
+        evidence=(
+            describe_packet(packet),
+            f"The packet has {packet.length} bytes, {marked}and may not be fragmented.",
+            f"The MTU towards {packet.local} is {route.mtu} ({route.name}).",
+            f"A TCP segment that fits has {segment} bytes.",
+        ),
+        fix=_shorten(case, packet, route, segment),
+        path=("forward", device, str(drop.place)) if leaves else _path(case, device),
+        tunnel=owner_name(case),
+    )
+
+
+def _shorten(case: Case, packet: Packet, route: Route, segment: int) -> tuple[Fix, ...]:
+    into_tunnel = case.tables is not None and case.tables.by_ifindex(route.device or 0)
+    widen = Fix(
+        Where.HERE,
+        f"Raise the MTU of {route.name}, if its link carries that much.",
+        f"{case.ip} link set dev {route.name} mtu {packet.length}",
+    )
+    clamp = Fix(
+        Where.HERE,
+        f"Have TCP connections through here use segments that fit, of {segment} bytes; those "
+        "that are open stay as they are.",
+        in_namespace(
+            case.ip,
+            "nft 'add table inet gretrace; add chain inet gretrace clamp { type filter hook "
+            "forward priority mangle; }; add rule inet gretrace clamp tcp flags syn tcp option "
+            f"maxseg size set {segment}'",
+        ),
+    )
+    lower = Fix(
+        Where.PEER,
+        f"Lower the MTU of the peer's tunnel to {route.mtu}: ip link set dev TUNNEL mtu "
+        f"{route.mtu}; and let ICMP's “too big” reach the sender.",
+    )
+    fits_a_link = packet.length <= ETHERNET_MTU and not into_tunnel
+    others = (widen, lower) if fits_a_link else (lower,)
+    known = packet.protocol == TCP
+    return (clamp, *others) if known else others
+
+
+def _is_forward_refused(case: Case, packet: Packet, device: str) -> bool:
+    drop = case.drop
+    if drop.place.function != ("ip_error" if packet.family == 4 else "ip6_forward"):
+        return False
+    if drop.reason not in (None, "IP_INADDRERRORS"):
+        return False
+    of = device if packet.family == 4 else "all"
+    forwarding = read_number(case, setting_name(of, "forwarding", packet.family))
+    # IPv4's function gives this reason to nothing else.
+    return forwarding == 0 or (
+        forwarding is None and packet.family == 4 and drop.reason == "IP_INADDRERRORS"
+    )
+
+
+def _is_unrouted(case: Case, packet: Packet, device: str) -> bool:
+    drop = case.drop
+    if packet.family == 6:
+        return drop.place.function in _DISCARDS
+    if drop.place.function != "ip_error":
+        return False
+    if drop.reason == "IP_INNOROUTES":
+        return True
+    # Routes that reject have no reason.
+    forwards = read_number(case, setting_name(device, "forwarding")) == 1
+    return drop.reason in (None, "NOT_SPECIFIED") and forwards
+
+
+def _own_it(case: Case, destination: Address, device: str) -> Fix:
+    return Fix(
+        Where.HERE,
+        f"If {destination} should be this host, give it the address.",
+        f"{case.ip} addr add {_host_prefix(destination)} dev {device}",
+    )
+
+
+def _host_prefix(address: Address) -> str:
+    return f"{address}/{address.max_prefixlen}"
+
+
+def _describe_route(destination: Address, route: Route) -> str:
+    if refusal := _REFUSALS.get(route.error or 0):
+        return f"The route to {destination} is of type {refusal}."
+    if route.device is None:
+        return f"There is no route to {destination}."
+    via = f" via {route.gateway}" if route.gateway else ""
+    return f"The route to {destination} is by {route.name}{via}."
+
+
+def _path(case: Case, device: str) -> tuple[str, ...]:
+    return (device, "decapsulated", "route", str(case.drop.place))

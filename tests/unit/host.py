@@ -1,0 +1,54 @@
+"""What verdicts ask of a host, as a test says it is."""
+
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+from gretrace.model import Route
+from gretrace.verdicts.surroundings import Nowhere
+from tests.unit.cases import VB, case
+
+GRE1, LAN = 10, 8
+
+
+@dataclass
+class FakeHost(Nowhere):
+    """Settings by their names, routes by their addresses; what is not there is not known."""
+
+    settings: dict[str, int] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+    chains: tuple | None = None
+
+    def sysctl(self, name):
+        value = self.settings.get(name)
+        return None if value is None else str(value)
+
+    def route(self, remote, _source=None, _device=None):
+        if str(remote) in self.own:
+            return Route(device=1, name="lo", is_own=True)
+        return self.routes.get(str(remote), Route(error=101))
+
+    def addresses(self, ifindex):
+        return [ip_address(own) for own in self.own] if ifindex in (GRE1, VB) else []
+
+    def firewall(self):
+        return self.chains
+
+
+def by(ifindex, name, **more):
+    return Route(device=ifindex, name=name, **more)
+
+
+def at(packet, *tunnels, iif, host=None, ip="ip", **more):
+    """A case of a drop on a device of a host."""
+    return replace(case(packet, *tunnels, ip=ip, **more), iif=iif, host=host or FakeHost())
+
+
+def on_tunnel(packet, *tunnels, **more):
+    """A case of a drop on gre1."""
+    return at(packet, *tunnels, iif="gre1", on_tunnel=True, ifindex=GRE1, **more)
+
+
+def settings(device, leaf, every, own, family=4):
+    """A setting for all devices, and for one."""
+    return {f"net.ipv{family}.conf.{of}.{leaf}": v for of, v in (("all", every), (device, own))}

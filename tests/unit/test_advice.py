@@ -1,0 +1,123 @@
+"""What is printed to be typed, where the cause alone does not tell that it is right."""
+
+import pytest
+
+from gretrace.model import Confidence, Where
+from gretrace.verdicts import explain
+from tests.unit.cases import case, tunnel
+from tests.unit.expected import elsewhere, header, lookup, refused
+
+
+def finding(family, name):
+    return explain(family.EXPECTED[name][0]).finding
+
+
+def commands(family, name):
+    return [fix.command for fix in finding(family, name).fix]
+
+
+def test_a_module_is_loaded_where_it_can_be():
+    assert commands(header, "no-gre-module") == ["modprobe ip_gre"]
+    nothing_to_load = finding(header, "no-gre-module, none to load").fix
+    assert [fix.command for fix in nothing_to_load] == [None]
+    assert "CONFIG_NET_IPGRE" in nothing_to_load[0].note
+    assert "CONFIG_IPV6_GRE" in finding(header, "no-gre-module, over IPv6").fix[0].note
+
+
+def test_a_bare_answer_needs_no_mending():
+    bare = finding(header, "malformed-gre, a bare keepalive answer")
+    assert [(fix.where, fix.command) for fix in bare.fix] == [(Where.HERE, None)]
+    assert "4 bytes of GRE with protocol 0" in bare.summary
+    assert "8 bytes" in finding(header, "malformed-gre, the same with a key").summary
+    assert finding(header, "malformed-gre, too short").fix[0].where is Where.PEER
+
+
+def test_pptp_is_loaded_where_it_can_be():
+    there = finding(header, "unsupported-version, pptp is there")
+    assert there.fix[0].command == "modprobe pptp"
+    assert "PPTP" in there.summary
+    assert "no RFC" in finding(header, "unsupported-version, of no RFC").summary
+
+
+def test_a_checksum_that_could_not_be_computed_makes_the_verdict_likely():
+    assert finding(header, "bad-checksum").confidence is Confidence.CERTAIN
+    unverified = finding(header, "bad-checksum, too long to verify")
+    assert unverified.confidence is Confidence.LIKELY
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("checksum-policy", "remote 20.1.1.2 icsum "),
+        ("checksum-policy, none came", "remote 20.1.1.2 noicsum "),
+        ("checksum-policy, before the number", "noicsum iseq "),
+        ("sequence-policy", "noiseq "),
+        ("sequence-old", "noiseq "),
+        ("sequence-old, over IPv6", "noiseq hoplimit 255"),
+    ],
+)
+def test_only_what_is_received_is_changed(name, words):
+    command = commands(refused, name)[0]
+    assert words in f"{command} "
+    assert "ocsum" not in command.replace("noicsum", "")
+    assert "oseq" not in command
+
+
+def test_over_ipv6_nothing_is_said_that_iproute2_does_not_know():
+    for name in ("key-mismatch", "key-missing", "key-unexpected", "local-mismatch"):
+        command = commands(lookup, f"{name}, over IPv6")[0]
+        assert command.startswith("ip link change gre1 type ip6gre local fd00::")
+        assert command.endswith(" hoplimit 255")
+    assert "type ip6gre " in commands(lookup, "no-tunnel, over IPv6")[0]
+
+
+def test_a_tunnel_is_made_anew_as_what_the_peer_sends():
+    assert "type gretap " in commands(lookup, "wrong-type, frames in gre")[0]
+    assert "type ip6erspan " in commands(lookup, "wrong-type, ERSPAN in ip6gre")[0]
+    # erspan_validate() of net/ipv4/ip_gre.c insists on numbers.
+    assert (
+        "type erspan local 20.1.1.1 remote 20.1.1.2 ikey 7 okey 7 iseq oseq"
+        in (commands(lookup, "wrong-type, ERSPAN to gretap")[0])
+    )
+    nobody_takes_it = finding(lookup, "wrong-type, no EtherType")
+    assert [(fix.where, fix.command) for fix in nobody_takes_it.fix] == [(Where.PEER, None)]
+
+
+def test_a_tunnel_is_made_where_its_packets_arrive():
+    made = "ip link add gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 1 okey 1 ttl 255"
+    assert commands(elsewhere, "wrong-netns")[0] == (
+        f"ip -n blue link del gre1 && {made} && ip link set gre1 netns blue && "
+        "ip -n blue link set gre1 up"
+    )
+    of_process = commands(elsewhere, "wrong-netns, of a process")[0]
+    assert of_process.startswith("nsenter --net=/proc/123/ns/net ip link del gre1 && ")
+    assert (
+        "link set gre1 netns $$ && ip link set gre1 up"
+        in (commands(elsewhere, "wrong-netns, the caller's own")[0])
+    )
+    assert commands(elsewhere, "wrong-netns, its name is taken here")[0].startswith(
+        "ip link add gre2 "
+    )
+    assert commands(elsewhere, "wrong-netns, moved here") == [
+        f"ip link del gre1 && {made} && ip link set gre1 up"
+    ]
+
+
+def test_only_a_refused_packet_tells_which_tunnel_the_fallback_stands_for():
+    assert finding(elsewhere, "fallback-taken").tunnel == "gre0"
+    refused_by_it = finding(elsewhere, "fallback-taken, it was refused")
+    assert any("differs in its key" in line for line in refused_by_it.evidence)
+    for name in ("fallback-taken", "fallback-taken, it was refused"):
+        assert commands(elsewhere, name)[0] == "ip link set gre0 down"
+
+
+def test_a_tunnel_for_erspan_is_numbered():
+    judged = case(
+        lookup.gre_packet(
+            lookup.A, lookup.B, lookup.ERSPAN_HEADER + lookup.FRAME, protocol=0x88BE, sequence=0
+        ),
+        tunnel(remote="20.1.1.98", local="20.1.1.99"),
+    )
+    assert "type erspan local 20.1.1.1 remote 20.1.1.2 ikey 7 okey 7 iseq oseq" in (
+        explain(judged).finding.fix[0].command
+    )

@@ -1,0 +1,192 @@
+"""Rulesets as nft and iptables write them, and what of them can have dropped a packet."""
+
+import json
+
+import pytest
+
+from gretrace import firewall
+from gretrace.firewall import read_chains
+from gretrace.firewall.iptables import parse_iptables
+from gretrace.firewall.nft import parse_nft
+from gretrace.namespaces import own_namespace
+from gretrace.verdicts.ruleset import Chain, Match, Rule, find_droppers
+
+FACTS = {
+    "nfproto": "ipv4", "l4proto": "47", "saddr": "20.1.1.2", "daddr": "20.1.1.1", "iifname": "vb",
+}  # fmt: skip
+
+
+def payload(protocol, field):
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def meta(key):
+    return {"meta": {"key": key}}
+
+
+def match(left, right, op="=="):
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+CT = {"ct": {"key": "state"}}
+DROP, ACCEPT = {"drop": None}, {"accept": None}
+BASE = {"type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
+
+
+def listing(*rules, chain="c", **base):
+    """What `nft -j list ruleset` says of one table with a base chain and a chain `sub`."""
+    of = {"family": "inet", "table": "f"}
+    objects = [
+        {"metainfo": {"version": "1.0.6"}},
+        {"table": {"family": "inet", "name": "f", "handle": 1}},
+        {"chain": {**of, "name": "sub", "handle": 1}},
+        {"chain": {**of, "name": "c", "handle": 2, **BASE, **base}},
+        *(
+            {"rule": {**of, "chain": chain, "handle": 3 + n, "expr": r}}
+            for n, r in enumerate(rules)
+        ),
+    ]
+    return json.dumps({"nftables": objects})
+
+
+def droppers(chains, **facts):
+    found = find_droppers(chains, ["input"], FACTS | facts)
+    return [(d.rule.text if d.rule else "policy", d.sure) for base in found for d in base]
+
+
+@pytest.mark.parametrize(
+    ("expressions", "expected"),
+    [
+        ([match(payload("ip", "protocol"), "gre"), DROP], [("ip protocol gre drop", True)]),
+        ([match(payload("ip", "protocol"), 47), DROP], [("ip protocol 47 drop", True)]),
+        ([match(meta("l4proto"), "tcp"), DROP], []),
+        ([match(payload("ip", "protocol"), "gre", "!="), DROP], []),
+        ([match(meta("iifname"), "v*"), {"counter": {}}, DROP], [("iifname v* drop", True)]),
+        ([match(meta("iif"), "lo"), DROP], []),
+        ([match(meta("iifname"), {"set": ["a", "b"]}, "!="), DROP],
+         [("iifname != { a, b } drop", True)]),
+        ([match(payload("ip", "saddr"), {"prefix": {"addr": "20.1.0.0", "len": 16}}), DROP],
+         [("ip saddr 20.1.0.0/16 drop", True)]),
+        ([match(payload("ip", "saddr"), {"range": ["20.1.1.3", "20.1.1.9"]}), DROP], []),
+        ([match(payload("ip", "saddr"), "@bad"), DROP], [("ip saddr @bad drop", False)]),
+        ([match(payload("ip6", "saddr"), "fd00::2"), DROP], []),
+        ([match(payload("tcp", "dport"), 22), DROP], []),
+        ([match(CT, "invalid", "in"), DROP], [("ct state invalid drop", False)]),
+        ([match(CT, ["established", "related"], "in"), ACCEPT], []),
+        ([{"xt": {"type": "match", "name": "string"}}, DROP], [("xt drop", False)]),
+        ([{"reject": {"type": "icmp"}}], [("reject", True)]),
+        ([{"vmap": {"key": CT, "data": {"set": [["established", ACCEPT], ["invalid", DROP]]}}}],
+         [("ct state vmap { established : accept, invalid : drop }", False)]),
+        ([{"vmap": {"key": payload("ip", "saddr"), "data": "@m"}}],
+         [("ip saddr vmap @m", False)]),
+        ([match({"&": [meta("mark"), 1]}, 1), DROP], [("& 1 drop", False)]),
+        ([7], [("?", False)]),
+    ],
+)  # fmt: skip
+def test_one_rule(expressions, expected):
+    assert droppers(parse_nft(listing(expressions))) == expected
+
+
+def test_what_is_accepted_for_certain_is_not_dropped_behind():
+    gre = [match(payload("ip", "protocol"), "gre"), ACCEPT]
+    state = [match(CT, "established", "in"), ACCEPT]
+    assert droppers(parse_nft(listing(gre, [DROP], policy="drop"))) == []
+    assert droppers(parse_nft(listing(state, [DROP], policy="drop"))) == [("drop", False)]
+    assert droppers(parse_nft(listing(state, policy="drop"))) == [("policy", False)]
+    assert droppers(parse_nft(listing(policy="drop"))) == [("policy", True)]
+
+
+def sub(*rules):
+    return Chain("nft", "inet", "f", "sub", rules)
+
+
+def base(*rules, policy="accept", **more):
+    return Chain("nft", "inet", "f", "c", rules, hook="input", policy=policy, **more)
+
+
+JUMP, GOTO = Rule("jump", "jump", target="sub"), Rule("goto", "goto", target="sub")
+MAYBE = (Match("ct state", ("new",)),)
+
+
+@pytest.mark.parametrize(
+    ("chains", "expected"),
+    [
+        ((sub(Rule("x", "drop")), base(JUMP)), [("x", True)]),
+        ((sub(Rule("x", "accept")), base(JUMP, Rule("y", "drop"))), []),
+        ((sub(Rule("x", "return")), base(JUMP, Rule("y", "drop"))), [("y", True)]),
+        ((sub(), base(GOTO, Rule("y", "drop"), policy="drop")), [("policy", True)]),
+        ((sub(Rule("x", "drop", MAYBE)), base(JUMP, Rule("y", "drop"))),
+         [("x", False), ("y", False)]),
+        ((sub(Rule("x", "drop")), base(Rule("j", "jump", MAYBE, "sub"), Rule("y", "drop"))),
+         [("x", False), ("y", False)]),
+        ((base(Rule("j", "jump", target="gone"), Rule("y", "drop")),), [("y", True)]),
+        ((base(Rule("r", "return"), Rule("y", "drop"), policy="drop"),), [("policy", True)]),
+        ((base(Rule("r", "return", MAYBE), Rule("y", "drop")),), [("y", False)]),
+        # It jumps to itself, which the kernel would have refused.
+        ((sub(JUMP), base(JUMP, policy="drop")), [("policy", True)]),
+    ],
+)  # fmt: skip
+def test_jumps(chains, expected):
+    assert droppers(chains) == expected
+
+
+def test_chains_are_met_by_hook_family_device_and_priority():
+    late, early = base(Rule("late", "drop"), priority=5), base(Rule("early", "drop"), priority=-5)
+    other = Chain("nft", "ip6", "f", "c", (Rule("v6", "drop"),), hook="input")
+    assert droppers([late, other, early]) == [("early", True), ("late", True)]
+    netdev = Chain("nft", "netdev", "f", "c", (Rule("x", "drop"),), hook="ingress", device="gre1")
+    assert find_droppers([netdev], ["ingress"], FACTS) == []
+    assert find_droppers([netdev], ["ingress"], FACTS | {"iifname": "gre1"})
+
+
+SAVED = """# Generated by iptables-save
+*filter
+:INPUT DROP [1:84]
+:FORWARD ACCEPT [0:0]
+:LOGGED - [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -i lo -j ACCEPT
+-A INPUT ! -s 20.1.0.0/16 -p gre -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A INPUT -s 20.1.1.2/32 -i v+ -j LOGGED
+-A LOGGED -m comment --comment "a b" -j LOG --log-prefix "gone: "
+-A LOGGED -m conntrack --ctstate INVALID -j DROP
+-A LOGGED -j REJECT --reject-with icmp-port-unreachable
+COMMIT
+"""
+
+
+def test_iptables():
+    chains = parse_iptables(SAVED, "iptables-legacy", "ip")
+    (found,) = find_droppers(chains, ["input"], FACTS)
+    assert [(str(d.rule.text), d.sure) for d in found] == [
+        ("-m conntrack --ctstate INVALID -j DROP", False),
+        ("-j REJECT --reject-with icmp-port-unreachable", False),
+    ]
+    assert found[0].rule.wants_invalid
+    assert str(found[1]).endswith("in chain LOGGED of table ip filter")
+    assert droppers(chains, iifname="eth0") == [("policy", False)]
+    assert find_droppers(chains, ["forward"], FACTS) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"nftables": 5}', '{"nftables": [5, {"rule": 5}, {"chain": null}]}']
+)
+def test_garbage_is_no_ruleset(text):
+    assert parse_nft(text) == []
+    assert parse_iptables(text + "\n*\n:\n-A\n-A x\n-A x -s '\n", "iptables-legacy", "ip") != 5
+
+
+def test_without_a_tool_nothing_is_known(monkeypatch):
+    monkeypatch.setattr(firewall.shutil, "which", lambda *_, **__: None)
+    assert read_chains(own_namespace()) is None
+
+
+def test_a_tool_that_fails_or_hangs_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(firewall, "PATIENCE", 0.1)
+    tool = tmp_path / "tool"
+    monkeypatch.setattr(firewall.shutil, "which", lambda *_, **__: str(tool))
+    for script in ("exit 1", "exec sleep 5"):
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        assert read_chains(own_namespace()) is None
