@@ -6,12 +6,13 @@ from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Tun
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.underlay import (
+    LOOPED,
+    SENDERS,
     STRANGE_LOCAL,
     WAITING,
     Sending,
     find_circle,
     left,
-    unasked,
     unsent,
 )
 from gretrace.verdicts.words import (
@@ -50,7 +51,7 @@ IPV6_LEAST = 1280
 @cause("tx-no-route", "the host has no route to the tunnel's remote, or not from its local address")
 def tx_no_route(case: Case) -> Finding | None:
     """ip_tunnel_xmit() counts tx_carrier_errors; ip6_tnl_xmit_ctl() wants an own address."""
-    sending = unsent(case) or unasked(case)
+    sending = unsent(case, *SENDERS, *WAITING)
     error = sending.way.error if sending else None
     if not sending or error is None:
         return None
@@ -71,7 +72,7 @@ def tx_no_route(case: Case) -> Finding | None:
 @cause("tx-loop", "the route to the tunnel's remote leads into the tunnel itself")
 def tx_loop(case: Case) -> Finding | None:
     """ip_tunnel_xmit() and ip6_tnl_xmit() count a collision; a longer way round ends likewise."""
-    sending = unsent(case) or unasked(case)
+    sending = unsent(case, *SENDERS, *WAITING, *LOOPED)
     circle = find_circle(case, sending) if sending else []
     if not sending or not circle:
         return None
@@ -96,7 +97,7 @@ def tx_loop(case: Case) -> Finding | None:
 def tx_mtu(case: Case) -> Finding | None:
     """tnl_update_pmtu() tells the sender; ip_fragment() frees what left the tunnel with DF set."""
     packet, inside = case.packet, case.drop.on_tunnel
-    sending = unsent(case) or left(case, FRAGMENTERS)
+    sending = unsent(case, *SENDERS) or left(case, FRAGMENTERS)
     if not packet or not sending or sending.way.mtu is None or find_circle(case, sending):
         return None
     tunnel, remote, mtu = sending.tunnel, sending.remote, sending.way.mtu
@@ -143,7 +144,7 @@ def tx_no_neighbour(case: Case) -> Finding | None:
     drop, packet = case.drop, case.packet
     if drop.place.function not in WAITING or packet is None or case.iif is None:
         return None
-    asking = unasked(case)
+    asking = unsent(case, *WAITING)
     if asking and (asking.way.error is not None or find_circle(case, asking)):
         return None
     sending = left(case, WAITING)

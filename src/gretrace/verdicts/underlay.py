@@ -14,6 +14,10 @@ SENDERS = ("ip_tunnel_xmit", "ip6gre_tunnel_xmit")
 # Where packets die that wait for a neighbour's address (net/core/neighbour.c).
 WAITING = ("neigh_invalidate", "__neigh_event_send", "arp_error_report", "ndisc_error_report")
 
+# Where a packet dies that went from device to device too often: __dev_queue_xmit() of
+# net/core/dev.c frees it by kfree_skb_list() (XMIT_RECURSION_LIMIT).
+LOOPED = ("kfree_skb_list_reason", "kfree_skb_list", "__dev_queue_xmit")
+
 # The way from an address that is none of this host.
 STRANGE_LOCAL = Route(error=errno.EADDRNOTAVAIL)
 
@@ -27,18 +31,10 @@ class Sending:
     way: Route
 
 
-def unsent(case: Case) -> Sending | None:
-    """Return the tunnel that freed a packet which it was to send, if it knows where to."""
+def unsent(case: Case, *places: str) -> Sending | None:
+    """Return the tunnel on which a packet died in one of these places, if it knows its remote."""
     tunnel = case.carrier
-    if tunnel is None or tunnel.remote is None or case.drop.place.function not in SENDERS:
-        return None
-    return find_way(case, tunnel, tunnel.remote)
-
-
-def unasked(case: Case) -> Sending | None:
-    """Return the Ethernet tunnel inside of which a neighbour did not answer."""
-    tunnel = case.carrier
-    if tunnel is None or tunnel.remote is None or case.drop.place.function not in WAITING:
+    if tunnel is None or tunnel.remote is None or case.drop.place.function not in places:
         return None
     return find_way(case, tunnel, tunnel.remote)
 

@@ -56,12 +56,12 @@ def outer(size=64, **header):
     return gre_packet(B, A, inside(size), **header)
 
 
-def to_second(way_back):
+def to_second(way_back, place=XMIT):
     """The way to gre1's remote leads into gre2, whose own way is `way_back`."""
     second = tunnel("gre2", remote=OTHER, ifindex=GRE2)
     asked = host(**{A: by(GRE2, "gre2", mtu=1476), OTHER: way_back})
     packet = ipv4(B, OTHER, 47, gre(inside()))
-    return unsent(packet, GRE, asked, second)
+    return unsent(packet, GRE, asked, second, place=place)
 
 
 EXPECTED = {
@@ -87,6 +87,14 @@ EXPECTED = {
         "gre1",
     ),
     "tx-loop, of two tunnels": (to_second(by(GRE1, "gre1", mtu=1476)), "gre1"),
+    "tx-loop, of two tunnels, at the limit of all devices": (
+        to_second(by(GRE1, "gre1", mtu=1476), place=Place("kfree_skb_list_reason")),
+        "gre1",
+    ),
+    "other, at the limit of all devices without a loop": (
+        unsent(inside(), GRE, host(), place=Place("kfree_skb_list_reason")),
+        "gre1",
+    ),
     "tx-mtu": (unsent(inside(1477), GRE, host()), "gre1"),
     "tx-mtu, key and checksum": (unsent(inside(1469), KEYED, host()), "gre1"),
     "tx-mtu, gretap": (unsent(inside(1463), TAP, host()), "gre1"),
