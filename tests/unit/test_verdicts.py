@@ -162,6 +162,7 @@ def test_the_path_ends_where_the_packet_died():
     ("function", "on_tunnel", "quiet"),
     [
         ("tpacket_rcv", False, True),
+        ("skb_release_data", True, True),
         ("icmpv6_rcv", True, True),
         ("icmpv6_rcv", False, False),
         ("tcp_v4_rcv", True, True),

@@ -5,6 +5,10 @@ from gretrace.model import Drop
 # A capture or a raw socket whose buffer is full loses its copy; the packet goes on.
 COPIES = ("packet_rcv", "tpacket_rcv", "raw_rcv", "raw_rcv_skb", "rawv6_rcv", "sock_queue_rcv_skb")
 
+# The parts of a packet that was aggregated or reassembled go with the whole, which is told by
+# itself if it is dropped. v6.1 does not say that they are consumed.
+PARTS = ("skb_release_data",)
+
 # The tunnel has done its work: the packet reached the protocol that it was for.
 # net/ipv6/icmp.c icmpv6_rcv() frees even the neighbour discovery that it has answered so.
 DELIVERED = ("tcp_", "udp", "__udp", "icmp", "igmp", "ndisc_", "mld_", "ping_", "sctp_", "arp_")
@@ -17,7 +21,7 @@ UNJOINED = ("ip6_mc_input", "ip_rcv_finish_core")
 def is_quiet(drop: Drop) -> bool:
     """Whether healthy traffic through a tunnel is freed like this too."""
     function = drop.place.function
-    if function in COPIES:
+    if function in COPIES + PARTS:
         return True
     if not drop.on_tunnel:
         return False
