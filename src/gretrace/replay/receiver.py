@@ -3,8 +3,18 @@
 from dataclasses import dataclass
 
 from gretrace.lookup import Query, Tables
-from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_WCCP, GreHeader, Packet, Place, Tunnel
-from gretrace.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE
+from gretrace.model import (
+    ETH_P_ERSPAN,
+    ETH_P_ERSPAN2,
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_WCCP,
+    GreHeader,
+    Packet,
+    Place,
+    Tunnel,
+)
+from gretrace.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE, lookup_key
 
 DEMUX = Place("gre_rcv", "gre")
 RECEIVER = {4: Place("gre_rcv", "ip_gre"), 6: Place("gre_rcv", "ip6_gre")}
@@ -15,10 +25,6 @@ DEMUX_MINIMUM = 12
 DEMUX_VERSION = 0x7F
 BASE_SIZE = 4
 WORD = 4  # the size of a field of the GRE header, of WCCP's and the least of ERSPAN's
-
-# uapi/linux/if_ether.h
-ETH_P_ERSPAN, ETH_P_ERSPAN2 = 0x88BE, 0x22EB
-ERSPAN_SESSION = 0x3FF  # the id in the second half of the header's first word (net/erspan.h)
 
 ECN_MASK = ECN_CE = 3  # RFC 3168
 IP_SIZES = {ETH_P_IP: IPV4_MIN, ETH_P_IPV6: IPV6_SIZE}
@@ -105,7 +111,7 @@ def header_fault(packet: Packet) -> Refusal | None:
 
 def lookup_query(packet: Packet, gre: GreHeader, link: int) -> Query | Refusal | None:
     """Return what a tunnel is looked up by, as gre_parse_header() of gre_demux.c reads it."""
-    key, protocol, size = gre.key, gre.protocol, header_size(gre)
+    protocol, size = gre.protocol, header_size(gre)
     is_erspan = protocol == ETH_P_ERSPAN2 or (protocol == ETH_P_ERSPAN and size > BASE_SIZE)
     is_wccp = protocol == ETH_P_WCCP and not gre.flags
     if is_erspan or is_wccp:
@@ -113,8 +119,7 @@ def lookup_query(packet: Packet, gre: GreHeader, link: int) -> Query | Refusal |
             return Refusal(RECEIVER[packet.family], "size")
         if len(packet.payload) < WORD:
             return None
-    if is_erspan:
-        key = int.from_bytes(packet.payload[2:4], "big") & ERSPAN_SESSION
+    key = lookup_key(gre, packet.payload)
     if is_wccp:
         protocol = ETH_P_IP if packet.family == 4 else ETH_P_IPV6
     return Query(packet.remote, packet.local, key, protocol, link)
