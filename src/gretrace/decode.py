@@ -28,7 +28,9 @@ _SYMBOL = re.compile(
 
 # __iptunnel_pull_header() wipes what tells a received packet from one that this host made
 # (skb_scrub_packet()), so from there on the place must tell.
-_RECEIVING = ("gre_rcv", "__ipgre_rcv", "ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
+_RECEIVED = ("gre_rcv", "__ipgre_rcv", "ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
+# What came in by a tunnel may leave by the same, and has its device all the time.
+_SENT = ("ip_tunnel_xmit", "ip6gre_tunnel_xmit", "neigh_invalidate", "__neigh_event_send")
 
 
 def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offset_ns: int) -> Drop:
@@ -43,7 +45,6 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     sample = bytes(s.sample)[: s.sample_length]
     packet = parse_packet(sample, s.length)
     place = parse_place(bytes(s.place), k.location)
-    is_received = place.function in _RECEIVING
     return Drop(
         place=place,
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
@@ -57,8 +58,13 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
         protocol=k.tuple.gre_protocol if packet is None or packet.gre is None else None,
         is_pulled=bool(k.tuple.marks & DropMark.PULLED),
         is_routed=bool(k.tuple.marks & DropMark.ROUTED),
-        is_sent=bool(k.tuple.marks & DropMark.SENT) and not is_received,
+        is_sent=is_sent(place, bool(k.tuple.marks & DropMark.SENT)),
     )
+
+
+def is_sent(place: Place, marked: bool) -> bool:
+    """Whether a packet was on its way out, from where it died and what the program saw."""
+    return place.function in _SENT or (marked and place.function not in _RECEIVED)
 
 
 # Decisions come by the thousand: one unpacking each, and of an equal one nothing anew.

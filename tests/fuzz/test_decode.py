@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gretrace.decode import decode_decision, decode_drop, decode_lookup_entry
-from gretrace.explain import tuple_of
+from gretrace.lookup import Tables
 from gretrace.model import Report
 from gretrace.packet import parse_packet
 from gretrace.render.record import to_record
 from gretrace.render.text import Painter, block, summary
+from gretrace.tally import tuple_of
 from gretrace.verdicts import Case, explain
 
 
@@ -23,8 +24,8 @@ def test_any_packet_is_read(data, length):
 @given(st.binary(max_size=80), st.binary(max_size=300))
 def test_any_record_becomes_a_report_in_every_form(key, stats):
     drop = decode_drop(key, stats, {1: "NOT_SPECIFIED"}, 0)
-    verdict = explain(Case(drop, [], iif="vb"))
-    seen = tuple_of(drop, [])
+    verdict = explain(Case(drop, Tables(), iif="vb"))
+    seen = tuple_of(drop, Tables())
     report = Report(
         verdict, drop, "vb", None, seen, drop.count, drop.first_ns % 2**61, drop.last_ns % 2**61
     )

@@ -150,6 +150,9 @@ class Case:
         packet, tunnel = self.packet, self.carrier
         if not packet or not packet.gre or not tunnel or tunnel.fallback or self.drop.is_sent:
             return False
+        if self.drop.place.function == "gre_rcv" or self.is_refused:
+            # It has not come to where it would be sent back.
+            return False
         return (
             # RouterOS has the protocol of IPv6 in what it sends over IPv6.
             packet.gre.protocol in (0, ETH_P_IPV6)

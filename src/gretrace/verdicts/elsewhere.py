@@ -113,7 +113,9 @@ def fallback_taken(case: Case) -> Finding | None:
 
 def _fallback(case: Case) -> Tunnel | None:
     if case.drop.on_tunnel:
-        tunnel = None if case.drop.is_sent else case.carrier
+        # GRE inside GRE came through, and was looked up on its own.
+        is_nested = case.drop.place.function == "gre_rcv"
+        tunnel = None if case.drop.is_sent or is_nested else case.carrier
     else:
         tunnel = case.chosen if case.is_refused else None
     return tunnel if tunnel and tunnel.fallback else None
