@@ -1,7 +1,7 @@
 """Print which cause was seen in the lab of which kernel, from what tests/lab/conftest.py left.
 
-Usage: python -m tests.causes KERNEL=FILE... Exits with 1 when a cause was seen nowhere in a
-kernel, or by a test that failed.
+Usage: python -m tests.causes KERNEL=FILE... where a kernel may have several files. Exits with
+1 when a cause was seen nowhere in a kernel, or by a test that failed.
 """
 
 import json
@@ -25,8 +25,9 @@ def main(arguments):
     seen = {}
     for argument in arguments:
         kernel, _, path = argument.partition("=")
-        file = Path(path)
-        seen[kernel] = json.loads(file.read_text()) if file.exists() else {}
+        outcomes, file = seen.setdefault(kernel, {}), Path(path)
+        for cause, of_tests in json.loads(file.read_text()).items() if file.exists() else ():
+            outcomes[cause] = outcomes.get(cause, []) + of_tests
     rows = [
         {"cause": cause.name, **{k: verdict(seen[k].get(cause.name, [])) for k in seen}}
         for cause in CAUSES
