@@ -177,6 +177,7 @@ def _parse_record(entry: _Entry, numbers: _Numbers) -> Tunnel:
         pmtudisc=entry.truth("pmtudisc", default=True),
         ignore_df=entry.truth("ignore_df", default=False),
         mtu=entry.number("mtu", 0),
+        moved=entry.truth("moved", default=False),
         stray_ikey=entry.key("stray_ikey") or 0,
     )
 
@@ -226,6 +227,8 @@ def _parse_link(entry: _Entry, numbers: _Numbers) -> Tunnel:
         pmtudisc=data.truth("pmtudisc", default=False),
         ignore_df=data.truth("ignore_df", default=False),
         mtu=entry.number("mtu", 0),
+        # Told only where the link, or none, is of another namespace (rtnl_fill_link_netnsid()).
+        moved="link_netnsid" in entry.fields,
     )
 
 

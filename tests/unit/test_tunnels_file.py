@@ -48,7 +48,7 @@ def expected(name, ifindex, kind, **values):
         ),
         expected(
             *("g3", 10, "gre"), local=HERE, remote=ip_address("20.1.1.3"), ikey=1, okey=2,
-            icsum=True, oseq=True, mtu=1468,
+            icsum=True, oseq=True, mtu=1468, moved=True,
         ),
         expected(
             *("g4", 11, "gre"), remote=ip_address("20.1.1.4"), link=7, link_name="und",
@@ -154,10 +154,11 @@ MOVED = """
 
 
 def test_a_link_that_is_gone_or_in_another_namespace_has_no_name():
-    assert [(t.name, t.link, t.link_name) for t in parse_tunnels(MOVED, "links.json")] == [
-        ("m1", 7, None),
-        ("m2", 0, None),
-        ("o1", 11, None),
+    tunnels = parse_tunnels(MOVED, "links.json")
+    assert [(t.name, t.link, t.link_name, t.moved) for t in tunnels] == [
+        ("m1", 7, None, True),
+        ("m2", 0, None, True),
+        ("o1", 11, None, False),
     ]
 
 
@@ -168,7 +169,7 @@ def test_a_link_that_is_called_as_if_it_were_gone():
 
 def test_our_own_list_is_read_as_it_was(tmp_path):
     tunnels = read_tunnels(str(SAMPLE))
-    more = {"netns": 4026532000, "stray_ikey": 9}
+    more = {"netns": 4026532000, "stray_ikey": 9, "moved": True}
     listed = [replace(t, **more) if t.ikey is None else t for t in tunnels]
     path = tmp_path / "tunnels.json"
     path.write_text(to_lines([Listed(tunnel, {}, None) for tunnel in listed]))
@@ -178,7 +179,7 @@ def test_our_own_list_is_read_as_it_was(tmp_path):
 def older(name):
     """What a list without the fields that a reader can do without says of a tunnel."""
     record = json.loads(to_lines([Listed(of_sample(name), {}, None)]))
-    for field in ("link_ifindex", "pmtudisc", "ignore_df", "stray_ikey"):
+    for field in ("link_ifindex", "pmtudisc", "ignore_df", "stray_ikey", "moved"):
         del record[field]
     return json.dumps(record)
 

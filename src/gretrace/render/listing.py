@@ -55,6 +55,7 @@ def to_record(listed: Listed) -> dict[str, Any]:
         "pmtudisc": tunnel.pmtudisc,
         "ignore_df": tunnel.ignore_df,
         "stray_ikey": tunnel.stray_ikey,
+        "moved": tunnel.moved,
         "mtu": tunnel.mtu,
         "rx_packets": counters.get("rx_packets"),
         "tx_packets": counters.get("tx_packets"),
