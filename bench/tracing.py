@@ -42,6 +42,11 @@ class Tool:
     ready: bytes = b"20.1.1."  # what it says once it watches, if not before it saw a packet
 
 
+RECEIVE_PATH = (
+    "^(netif_rx|__netif_receive_skb_core|ip_rcv|ip_rcv_core|ip_rcv_finish_core|ip_local_deliver"
+    "|ip_protocol_deliver_rcu|iptunnel_pull_header|gro_cells_receive|udp_rcv|udp_queue_rcv_skb"
+    "|sk_skb_reason_drop|kfree_skbmem)$"
+)
 TOOLS = [
     Tool("nothing", ()),
     Tool("explain-drop", (GRETRACE, "explain-drop"), shows_packets=False),
@@ -55,6 +60,11 @@ TOOLS = [
     ),
     Tool("tcpdump", ("tcpdump", "-lni", "vb", "proto", "47"), foreign=True, ready=b"listening"),
     Tool("pwru proto 47", ("pwru", "proto", "47"), foreign=True, ready=b"Listening"),
+    # All its functions take long to attach in an emulated guest; a dozen say how it compares.
+    Tool(
+        "pwru proto 47, a dozen functions",
+        ("pwru", "--filter-func", RECEIVE_PATH, "proto", "47"), foreign=True, ready=b"Listening",
+    ),
 ]  # fmt: skip
 
 

@@ -255,12 +255,16 @@ def check(reports, name, fault, b):
         assert {r["kernel"]["function"] for r in reports} <= {fault.function, fault.also}
 
 
+def is_ipv6_inside(report):
+    return report["inner"] is not None and ":" in report["inner"]["src"]
+
+
 def mend(a, b, reports):
     """Run the first command of each; what only the peer or the path can mend is mended there."""
     for name, fault in FAULTS.items():
         # What goes inside over IPv6 is one more report of `big`, sometimes the earlier one.
         mine = [r for r in reports if r["tunnel"] == name]
-        first, *others = min(mine, key=lambda r: ":" in r["inner"]["src"])["fix"]
+        first, *others = min(mine, key=is_ipv6_inside)["fix"]
         if fault.command:
             assert first["where"] == "here"
             assert first["command"] == fault.command
