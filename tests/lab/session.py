@@ -146,15 +146,6 @@ class Done:
     stdout: str
     stderr: str
 
-    def _read(self, stream):
-        return self._kept.get(stream) or (self.directory / stream).read_text()
-
-    def keep(self):
-        """Keep what was said beyond the life of the directory."""
-        self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
-        if self._kept["stdout"].startswith("{"):
-            causes_seen.update(record["cause"] for record in self.records if "cause" in record)
-
     @property
     def records(self):
         return [json.loads(line) for line in self.stdout.splitlines()]
