@@ -15,14 +15,12 @@ from gretrace.model import (
     Tunnel,
 )
 from gretrace.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE, lookup_key
+from gretrace.verdicts.case import DEMUX_MINIMUM, VERSION_BITS
 
 DEMUX = Place("gre_rcv", "gre")
 RECEIVER = {4: Place("gre_rcv", "ip_gre"), 6: Place("gre_rcv", "ip6_gre")}
 TUNNEL = {4: Place("ip_tunnel_rcv", "ip_tunnel"), 6: Place("__ip6_tnl_rcv", "ip6_tunnel")}
 
-# gre_rcv() of net/ipv4/gre_demux.c: its least size, its mask of the version, GREPROTO_MAX
-DEMUX_MINIMUM = 12
-DEMUX_VERSION = 0x7F
 BASE_SIZE = 4
 WORD = 4  # the size of a field of the GRE header, of WCCP's and the least of ERSPAN's
 
@@ -98,7 +96,7 @@ def header_fault(packet: Packet) -> Refusal | None:
         return Refusal(receiver, "size")
     if gre is None:
         return None
-    if packet.family == 4 and gre.flags & DEMUX_VERSION:
+    if packet.family == 4 and gre.flags & VERSION_BITS[4]:
         return Refusal(DEMUX, "version")
     if gre.version or gre.has_routing:
         return Refusal(receiver, "flags")

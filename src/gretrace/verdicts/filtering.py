@@ -15,7 +15,6 @@ _FUNCTIONS = (
     *("ipt_do_table", "ip6t_do_table"),
 )
 SHOWN = 4
-LEGACY_FAMILY = {"ip": 4, "ip6": 6}
 
 
 @cause("firewall", "netfilter drops the packet inside the tunnel")
