@@ -25,6 +25,10 @@ _SYMBOL = re.compile(
     r"(?P<function>[A-Za-z_]\w*)[.\w]*(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<module>\w+)\])?"
 )
 
+# An enum's & takes ten times as long as a number's, and drops come by the thousand.
+_ON_TUNNEL, _PULLED = int(DropMark.ON_TUNNEL), int(DropMark.PULLED)
+_ROUTED, _SENT_MARK = int(DropMark.ROUTED), int(DropMark.SENT)
+_PLACES_AT_MOST = 1024
 
 # __iptunnel_pull_header() wipes what tells a received packet from one that this host made
 # (skb_scrub_packet()), so from there on the place must tell.
@@ -42,23 +46,23 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     """
     k = DropKey.from_buffer_copy(key.ljust(ctypes.sizeof(DropKey), b"\0"))
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
-    sample = bytes(s.sample)[: s.sample_length]
-    packet = parse_packet(sample, s.length)
+    seen, marks = k.tuple, k.tuple.marks
+    packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length)
     place = parse_place(bytes(s.place), k.location)
     return Drop(
         place=place,
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
-        netns=k.tuple.netns,
-        ifindex=k.tuple.ifindex,
-        on_tunnel=bool(k.tuple.marks & DropMark.ON_TUNNEL),
+        netns=seen.netns,
+        ifindex=seen.ifindex,
+        on_tunnel=marks & _ON_TUNNEL != 0,
         packet=packet,
         count=s.count,
         first_ns=s.first_ns + clock_offset_ns,
         last_ns=s.last_ns + clock_offset_ns,
-        protocol=k.tuple.gre_protocol if packet is None or packet.gre is None else None,
-        is_pulled=bool(k.tuple.marks & DropMark.PULLED),
-        is_routed=bool(k.tuple.marks & DropMark.ROUTED),
-        is_sent=is_sent(place, bool(k.tuple.marks & DropMark.SENT)),
+        protocol=seen.gre_protocol if packet is None or packet.gre is None else None,
+        is_pulled=marks & _PULLED != 0,
+        is_routed=marks & _ROUTED != 0,
+        is_sent=is_sent(place, marks & _SENT_MARK != 0),
     )
 
 
@@ -166,6 +170,7 @@ def _innermost(header: bytes) -> Packet | None:
     return packet
 
 
+@lru_cache(_PLACES_AT_MOST)
 def parse_place(text: bytes, location: int) -> Place:
     """Read the kernel's %pB of an address; where there is none, the address itself."""
     symbol = text.split(b"\0", 1)[0].decode("ascii", "replace")

@@ -3,7 +3,8 @@
 Total: whatever the bytes are, the answer is as much as can be known, and nothing is raised.
 """
 
-from dataclasses import replace
+import struct
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -28,6 +29,33 @@ ETHERNET_SIZE = 14
 ERSPAN_SESSION = 0x3FF  # of the second half of struct erspan_base_hdr's first word
 OPTIONAL_FIELDS = 0xF000  # checksum, routing, key, sequence
 
+# struct iphdr from its first byte to its addresses, the checksum left out.
+_IPV4 = struct.Struct("!BBH2xHxB2x4s4s")
+
+
+class _Written:
+    """An address that a report names again and again: its text is made once."""
+
+    @cached_property
+    def _text(self) -> str:
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class _Ipv4(_Written, IPv4Address):
+    pass
+
+
+class _Ipv6(_Written, IPv6Address):
+    pass
+
+
+# Peers are few, or their packets come one soon after the other.
+_PEERS = 4096
+_ipv4, _ipv6 = lru_cache(_PEERS)(_Ipv4), lru_cache(_PEERS)(_Ipv6)
+
 
 def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     """Read a packet from its IP header on.
@@ -39,31 +67,35 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     if header is None:
         return None
     # Ethernet pads short frames; what lies behind the IP packet is no part of it.
-    stated = int.from_bytes(data[2:4], "big") if data[0] >> 4 == 4 else 0
-    data = data[:stated] if stated >= IPV4_MIN else data
+    data = data[: header.stated] if header.stated >= IPV4_MIN else data
     length = max(length or 0, len(data))
-    packet = Packet(
+    offset = header.size
+    gre, gre_length, payload, inner = None, 0, b"", None
+    if header.protocol == GRE and not header.is_fragment and offset <= len(data):
+        gre, size = parse_gre(data[offset:], is_whole=len(data) == length)
+        gre_length = length - offset
+        payload = data[offset + size :] if gre and gre.complete else b""
+        inner = _parse_inner(gre.protocol, payload) if gre else None
+    return Packet(
         header.source,
         header.destination,
         header.protocol,
         length,
-        is_fragment=header.is_fragment,
-        tos=header.tos,
-        must_not_fragment=header.must_not_fragment,
+        gre,
+        gre_length,
+        payload,
+        inner,
+        header.is_fragment,
+        header.tos,
+        header.must_not_fragment,
     )
-    offset = header.size
-    if header.protocol != GRE or header.is_fragment or offset > len(data):
-        return packet
-    gre, size = parse_gre(data[offset:])
-    if gre and gre.has_checksum and gre.complete and len(data) == length:
-        gre = replace(gre, checksum_valid=internet_checksum(data[offset:]) == 0)
-    payload = data[offset + size :] if gre and gre.complete else b""
-    inner = _parse_inner(gre.protocol, payload) if gre else None
-    return replace(packet, gre=gre, gre_length=length - offset, payload=payload, inner=inner)
 
 
-def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
-    """Read a GRE header; the second value is its size in bytes (gre_calc_hlen() of the kernel)."""
+def parse_gre(data: bytes, *, is_whole: bool = False) -> tuple[GreHeader | None, int]:
+    """Read a GRE header; of a packet that is whole, the checksum is verified.
+
+    The second value is the header's size in bytes (gre_calc_hlen() of the kernel).
+    """
     if len(data) < 4:
         return None, 0
     flags = int.from_bytes(data[0:2], "big")
@@ -81,7 +113,9 @@ def parse_gre(data: bytes) -> tuple[GreHeader | None, int]:
         if offset + 4 <= len(data):
             sequence = int.from_bytes(data[offset : offset + 4], "big")
         offset += 4
-    return GreHeader(flags, protocol, key, sequence, complete=offset <= len(data)), offset
+    complete = offset <= len(data)
+    verified = internet_checksum(data) == 0 if is_whole and complete and flags & 0x8000 else None
+    return GreHeader(flags, protocol, key, sequence, complete, verified), offset
 
 
 def lookup_key(gre: GreHeader, payload: bytes) -> int | None:
@@ -149,6 +183,7 @@ class _IpHeader(NamedTuple):
     protocol: int
     size: int  # offset of the payload, in bytes
     tos: int
+    stated: int = 0  # the length of the packet, where IPv4 says it
     is_fragment: bool = False  # a later one
     must_not_fragment: bool = False
 
@@ -156,18 +191,19 @@ class _IpHeader(NamedTuple):
 def _parse_ip(data: bytes) -> _IpHeader | None:
     version = data[0] >> 4 if data else 0
     if version == 4 and len(data) >= IPV4_MIN:
-        offset = (data[0] & 0xF) * 4
+        first, tos, length, fragment, protocol, source, destination = _IPV4.unpack_from(data)
+        offset = (first & 0xF) * 4
         if offset < IPV4_MIN:
             return None
-        fragment = int.from_bytes(data[6:8], "big")
         return _IpHeader(
-            IPv4Address(data[12:16]),
-            IPv4Address(data[16:20]),
-            data[9],
+            _ipv4(source),
+            _ipv4(destination),
+            protocol,
             offset,
-            tos=data[1],
-            is_fragment=bool(fragment & 0x1FFF),
-            must_not_fragment=bool(fragment & 0x4000),
+            tos,
+            length,
+            fragment & 0x1FFF != 0,
+            fragment & 0x4000 != 0,
         )
     if version == 6 and len(data) >= IPV6_SIZE:
         protocol, offset = data[6], IPV6_SIZE
@@ -175,7 +211,7 @@ def _parse_ip(data: bytes) -> _IpHeader | None:
         if protocol == IPV6_DESTINATION_OPTIONS and len(data) >= offset + 8:
             protocol, offset = data[offset], offset + 8 + data[offset + 1] * 8
         tos = int.from_bytes(data[:2], "big") >> 4 & 0xFF
-        return _IpHeader(IPv6Address(data[8:24]), IPv6Address(data[24:40]), protocol, offset, tos)
+        return _IpHeader(_ipv6(data[8:24]), _ipv6(data[24:40]), protocol, offset, tos)
     return None
 
 

@@ -91,7 +91,7 @@ class Reader:
             )
         for identity, report in sorted(tally.reports.items(), key=lambda item: item[1].first_ns):
             output.show(identity, report)
-        output.finish(tally.reports.values(), self._heard())
+        output.finish(tally.totals, self._heard())
         return bool(tally.reports)
 
     def remarks(self) -> Iterable[str]:

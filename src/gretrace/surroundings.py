@@ -26,6 +26,7 @@ class Host:
         self._table = table
         self._settings: dict[str, str | None] = {}
         self._modules: dict[str, str | None] = {}
+        self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._chains: tuple[Sequence[Chain] | None] | None = None
         self._others: list[tuple[str, Tables]] | None = None
@@ -70,7 +71,9 @@ class Host:
 
     def addresses(self, ifindex: int) -> Sequence[Address]:
         """Return the addresses of a device."""
-        return self._table.addresses(ifindex)
+        if ifindex not in self._addresses:
+            self._addresses[ifindex] = self._table.addresses(ifindex)
+        return self._addresses[ifindex]
 
     def firewall(self) -> Sequence[Chain] | None:
         """Return the chains of netfilter; None where nothing is there to read them."""

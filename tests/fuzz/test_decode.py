@@ -10,8 +10,9 @@ from gretrace.lookup import Tables
 from gretrace.model import Report
 from gretrace.packet import parse_packet
 from gretrace.render.record import to_record
-from gretrace.render.text import Painter, block, summary
-from gretrace.tally import tuple_of
+from gretrace.render.summary import summary
+from gretrace.render.text import Painter, block
+from gretrace.tally import Totals, tuple_of
 from gretrace.verdicts import Case, explain
 
 
@@ -31,7 +32,9 @@ def test_any_record_becomes_a_report_in_every_form(key, stats):
     )
     assert json.loads(json.dumps(to_record(report)))["count"] == drop.count
     assert verdict.cause in block(report, Painter(color=True))
-    assert summary([report])
+    totals = Totals()
+    totals.add(drop, verdict, seen, count=drop.count, iif="vb", namespace=None)
+    assert verdict.cause in summary(totals)
 
 
 @given(

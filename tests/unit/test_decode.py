@@ -43,6 +43,42 @@ def test_a_record_becomes_a_drop():
     assert drop.packet.gre.key == 2
 
 
+def test_every_field_lies_where_the_contract_has_it():
+    # No byte is like another, so that a field read from beside its place would be seen.
+    key = DropKey.from_buffer_copy(bytes(range(1, ctypes.sizeof(DropKey) + 1)))
+    key.tuple.marks = DropMark.PULLED | DropMark.ROUTED
+    sample, place = gre_packet(A, B, key=2), b"ip_forward+0x1/0x2"
+    stats = DropStats(count=1 << 40, first_ns=2 << 40, last_ns=3 << 40)
+    stats.length, stats.sample_length = 1400, len(sample)
+    ctypes.memmove(stats.sample, sample.ljust(len(stats.sample), b"\xff"), len(stats.sample))
+    ctypes.memmove(stats.place, place, len(place))
+    drop = decode_drop(bytes(key), bytes(stats), {key.reason: "NAMED"}, 5)
+    assert (drop.reason, drop.netns, drop.ifindex) == (
+        "NAMED", key.tuple.netns, key.tuple.ifindex,
+    )  # fmt: skip
+    assert (drop.on_tunnel, drop.is_pulled, drop.is_routed, drop.is_sent) == (
+        False, True, True, False,
+    )  # fmt: skip
+    assert (drop.count, drop.first_ns, drop.last_ns) == (1 << 40, (2 << 40) + 5, (3 << 40) + 5)
+    assert (drop.place, drop.packet.length) == (Place("ip_forward"), 1400)
+    assert drop.packet.gre.key == 2
+    stats.sample_length, stats.place[0] = 0, 0
+    drop = decode_drop(bytes(key), bytes(stats), {}, 0)
+    assert (drop.protocol, drop.place.function) == (key.tuple.gre_protocol, f"{key.location:#x}")
+
+
+@pytest.mark.parametrize("mark", [m for m in DropMark if m is not DropMark.CE])
+def test_every_mark_is_read(mark):
+    drop = decode_drop(*records(marks=mark, place=b"nf_hook_slow+0x1/0x2"), REASONS, 0)
+    read = {
+        DropMark.ON_TUNNEL: drop.on_tunnel,
+        DropMark.PULLED: drop.is_pulled,
+        DropMark.ROUTED: drop.is_routed,
+        DropMark.SENT: drop.is_sent,
+    }
+    assert {seen for seen, is_set in read.items() if is_set} == {mark}
+
+
 def test_a_reason_without_a_name_is_a_number():
     assert decode_drop(*records(reason=0x20001), REASONS, 0).reason == "reason 0x20001"
 

@@ -1,10 +1,13 @@
 """The use case over a table of drops and tunnels that a test holds in its hands."""
 
 import ctypes
+import tracemalloc
+
+import pytest
 
 from gretrace.contract import DropKey, DropStats
 from gretrace.engine import Lost
-from gretrace.explain import Explainer, follow
+from gretrace.explain import AT_ONCE, PAUSE, REST, Explainer, _Teller, follow
 from gretrace.lookup import Tables
 from gretrace.model import Traffic
 from gretrace.namespaces import Namespace
@@ -49,12 +52,15 @@ class FakeTable:
     def __init__(self, *tunnels):
         self.tables = Tables(tunnels)
         self.before = None
+        self.changed = False
 
     def change(self, *tunnels):
         self.before, self.tables = self.tables, Tables(tunnels)
+        self.changed = True
 
     def take_notice(self):
-        pass
+        changed, self.changed = self.changed, False
+        return changed
 
     def settle(self):
         self.before = None
@@ -80,14 +86,18 @@ class FakeTables:
 class FakeOutput:
     def __init__(self):
         self.shown = []
+        self.flushed = 0
         self.finished = self.heard = None
 
     def show(self, _identity, report):
         self.shown.append((report.verdict.cause, report.count))
 
+    def flush(self):
+        self.flushed = len(self.shown)
+
     def finish(self, reports, heard):
         self.heard = heard
-        self.finished = [report.count for report in reports]
+        self.finished = [total.count for total in reports]
 
 
 class FakeWatch:
@@ -112,7 +122,12 @@ def explainer(drops, *tunnels, wanted=None):
 
 
 def outcomes(made):
-    return [(r.verdict.cause, r.count) for r in made.reports.values()]
+    return [(total.cause, total.count) for total in made.totals]
+
+
+def look(made, **how):
+    """All that one look tells: cause, count, and whether it is new."""
+    return [(r.verdict.cause, r.count, is_new) for _, r, is_new in made.observe(**how)]
 
 
 PACKET = gre_packet(A, B, key=2)
@@ -122,10 +137,10 @@ def test_equal_drops_are_one_report_whose_count_grows():
     drops = FakeDrops()
     made, _ = explainer(drops, tunnel(key=1))
     drops.count(PACKET, 3)
-    assert len(made.observe()) == 1
-    assert made.observe() == []
+    assert look(made) == [("key-mismatch", 3, True)]
+    assert look(made) == []
     drops.count(PACKET, 4)
-    assert len(made.observe()) == 1
+    assert look(made) == [("key-mismatch", 7, False)]
     assert outcomes(made) == [("key-mismatch", 7)]
 
 
@@ -133,10 +148,10 @@ def test_a_changed_tunnel_gets_only_the_drops_that_came_after():
     drops = FakeDrops()
     made, table = explainer(drops, tunnel(key=1))
     drops.count(PACKET, 3)
-    made.observe()
+    look(made)
     table.change(tunnel(key=2, up=False))
     drops.count(PACKET, 5)
-    made.observe()
+    look(made)
     assert outcomes(made) == [("key-mismatch", 3), ("tunnel-down", 5)]
 
 
@@ -145,7 +160,7 @@ def test_a_drop_just_before_the_change_is_judged_by_what_was():
     made, table = explainer(drops, tunnel(key=1))
     drops.count(PACKET)
     table.change(tunnel(key=2))  # mended before anyone looked
-    made.observe()
+    look(made)
     assert outcomes(made) == [("key-mismatch", 1)]
 
 
@@ -154,7 +169,7 @@ def test_the_same_tuple_at_another_place_is_another_report():
     made, _ = explainer(drops, tunnel(key=1))
     drops.count(PACKET)
     drops.count(PACKET, place=b"ip_defrag+0x1/0x2 [nf_defrag_ipv4]")
-    made.observe()
+    look(made)
     assert outcomes(made) == [("key-mismatch", 1), ("other", 1)]
 
 
@@ -164,7 +179,7 @@ def test_without_the_namespace_the_place_is_all_that_is_said():
     made._tables = FakeTables(table)
     made._tables.of = lambda _inode: None
     drops.count(PACKET)
-    made.observe()
+    look(made)
     assert outcomes(made) == [("other", 1)]
 
 
@@ -172,7 +187,7 @@ def test_copies_of_a_capture_are_not_reported():
     drops = FakeDrops()
     made, _ = explainer(drops, tunnel(key=2))
     drops.count(PACKET, place=b"tpacket_rcv+0x1/0x2")
-    assert made.observe() == []
+    assert look(made) == []
     assert made.total == 0
 
 
@@ -222,5 +237,98 @@ def test_a_filter_decides_on_tunnels_by_their_tuple():
         marked = DropKey.from_buffer_copy(key)
         marked.tuple.marks = 1
         drops.kept = {bytes(marked): drops.kept[key]}
-        made.observe()
-        assert len(made.reports) == expected, wanted
+        assert len(look(made)) == len(outcomes(made)) == expected, wanted
+
+
+def test_what_is_known_waits_while_new_kinds_are_looked_for():
+    drops = FakeDrops()
+    made, _ = explainer(drops, tunnel(key=1))
+    drops.count(PACKET, 3)
+    look(made)
+    drops.count(PACKET, 4)
+    drops.count(gre_packet(A, B, key=3))
+    assert look(made, grown=False) == [("key-mismatch", 1, True)]
+    assert look(made) == [("key-mismatch", 7, False)]
+
+
+def test_what_is_known_does_not_wait_once_a_link_has_changed():
+    drops = FakeDrops()
+    made, table = explainer(drops, tunnel(key=1))
+    drops.count(PACKET, 3)
+    look(made)
+    drops.count(PACKET, 4)
+    table.change(tunnel(key=2))
+    assert look(made, grown=False) == [("key-mismatch", 7, False)]
+
+
+MANY = 3 * AT_ONCE + 7
+
+
+def test_of_many_kinds_each_is_shown_once_as_soon_as_it_is_judged():
+    drops, output = FakeDrops(), FakeOutput()
+    made, _ = explainer(drops, tunnel(key=1))
+    for key in range(2, MANY + 2):
+        drops.count(gre_packet(A, B, key=key), key)
+    judged_at_first, held_back = [], []
+    show = output.show
+
+    def note(identity, report):
+        judged_at_first.append(len(made._counted))
+        held_back.append(len(output.shown) - output.flushed)
+        show(identity, report)
+
+    output.show = note
+    follow(made, FakeWatch(lambda: None), output, limit=None, tell=lambda _: None)
+    assert sorted(count for _, count in output.shown) == list(range(2, MANY + 2))
+    assert judged_at_first[0] == AT_ONCE
+    assert max(held_back) < AT_ONCE
+    assert output.flushed == MANY
+    assert sum(output.finished) == made.total == sum(range(2, MANY + 2))
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_report_of_many_kinds_is_shown_once_a_look_and_has_all_in_the_end(looks):
+    drops, output = FakeDrops(), FakeOutput()
+    made, _ = explainer(drops, tunnel(key=1))
+    for number in range(MANY):
+        # What is inside makes another kind, and is no part of a report's tuple.
+        drops.count(gre_packet(A, B, key=2, sequence=number))
+    watch = FakeWatch(*[lambda: None] * looks)
+    follow(made, watch, output, limit=None, tell=lambda _: None)
+    assert output.shown == [("key-mismatch", AT_ONCE), ("key-mismatch", MANY)]
+    assert output.finished == [MANY]
+
+
+def test_little_is_kept_of_what_was_shown():
+    drops, output = FakeDrops(), FakeOutput()
+    made, _ = explainer(drops)
+    output.show = lambda _identity, _report: None
+    kinds = 2000
+    for key in range(kinds):
+        drops.count(gre_packet(A, B, key=key), place=b"ip_defrag+0x1/0x2 [nf_defrag_ipv4]")
+    tracemalloc.start()
+    follow(made, FakeWatch(lambda: None), output, limit=None, tell=lambda _: None)
+    # But for the keys of the map, which the test holds itself.
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / kinds < 600
+
+
+def test_the_longer_the_table_the_rarer_it_is_read():
+    made, _ = explainer(FakeDrops())
+    made._read_at, made._reading = 100.0, 0.5
+    assert made.due(PAUSE) == 102.0
+    assert made.due(REST) == 104.5
+
+
+def test_what_has_grown_is_shown_when_it_is_due():
+    drops, output = FakeDrops(), FakeOutput()
+    made, _ = explainer(drops, tunnel(key=1))
+    teller = _Teller(output)
+    drops.count(PACKET)
+    teller.tell(made.observe(), is_due=False)
+    drops.count(PACKET, 4)
+    teller.tell(made.observe(), is_due=False)
+    assert output.shown == [("key-mismatch", 1)]
+    teller.tell(made.observe(), is_due=True)
+    assert output.shown == [("key-mismatch", 1), ("key-mismatch", 5)]

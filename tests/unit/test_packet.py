@@ -1,5 +1,7 @@
 from ipaddress import ip_address
 
+import pytest
+
 from gretrace.model import Inner
 from gretrace.packet import parse_gre, parse_packet
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
@@ -89,3 +91,12 @@ def test_what_is_no_ip_is_none():
     assert parse_packet(b"") is None
     assert parse_packet(bytes(60)) is None
     assert parse_packet(b"\x44" + bytes(59)) is None  # a header of 16 bytes
+
+
+@pytest.mark.parametrize("build", [ipv4, ipv6], ids=["IPv4", "IPv6"])
+def test_addresses_are_as_any_other(build):
+    ends = ("20.1.1.2", "20.1.1.1") if build is ipv4 else ("fd00::2", "fd00::1")
+    packet = parse_packet(build(*ends, 17, bytes(8)))
+    assert (packet.remote, packet.local) == tuple(map(ip_address, ends))
+    assert hash(packet.remote) == hash(ip_address(ends[0]))
+    assert [f"{packet.remote}", str(packet.remote), f"{packet.local:s}"] == [ends[0], *ends]

@@ -7,7 +7,7 @@ from gretrace.explain import tuple_of
 from gretrace.lookup import Tables
 from gretrace.model import Report
 from gretrace.render.record import JsonOutput, show_time, to_record
-from gretrace.render.text import TextOutput, nothing_dropped, summary
+from gretrace.render.text import FOOTER_LINES, TextOutput, nothing_dropped
 from gretrace.verdicts import explain
 from tests.frames import gre_packet, ipv4
 from tests.unit.cases import A, B, case, drop, tunnel
@@ -117,15 +117,19 @@ def test_counts_grow_in_place_on_a_terminal():
     assert shown.count("DROP key-mismatch") == 1
 
 
+def test_of_many_counts_only_the_newest_reports_are_below_the_blocks():
+    many = [(number, report(key=number + 2)) for number in range(FOOTER_LINES + 3)]
+    # The first has no room there any more, however it grows.
+    shown = text(*many, (0, report(key=2, count=70)), (5, report(key=7, count=71)), width=60)
+    footer = shown.rpartition("\x1b[J")[2].splitlines()
+    keys = [line.partition(", key ")[2].split()[0] for line in footer]
+    assert keys == [str(number + 2) for number in range(3, FOOTER_LINES + 3)]
+    assert [line.split()[0] for line in footer] == ["1", "1", "71", *["1"] * (FOOTER_LINES - 3)]
+
+
 @pytest.mark.parametrize("color", [True, False])
 def test_color(color):
     assert ("\x1b[1;31m" in text(("x", report()), color=color)) == color
-
-
-def test_the_summary_puts_the_most_frequent_first():
-    rows = summary([report(count=2), report(key=None, count=10)]).splitlines()[2:]
-    assert [row.split()[:2] for row in rows] == [["10", "key-missing"], ["2", "key-mismatch"]]
-    assert rows[0].split()[-3:] == ["none", "0x0800", "vb"]
 
 
 def test_where_nothing_was_dropped_it_says_what_arrived():

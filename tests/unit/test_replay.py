@@ -298,11 +298,16 @@ def test_what_comes_out_of_the_tunnel_is_not_taken_for_the_answer():
 
 
 class Shown:
-    def show(self, _identity, report):
-        assert report.count
+    def __init__(self):
+        self.reports = []
 
-    def finish(self, reports, heard):
-        self.reports, self.heard = list(reports), heard
+    def show(self, _identity, report):
+        self.reports.append(report)
+
+    def finish(self, totals, heard):
+        self.heard = heard
+        shown = [(r.verdict.cause, r.count) for r in self.reports]
+        assert sorted((total.cause, total.count) for total in totals) == sorted(shown)
 
 
 def explain(packets, *tunnels, wanted=None, limit=None):

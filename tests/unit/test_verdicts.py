@@ -31,6 +31,14 @@ def test_verdict(name, judged, tunnel_name):
     assert verdict.finding.fix, "empty advice is no advice"
 
 
+def test_what_was_judged_before_changes_no_verdict():
+    for _ in range(2):
+        for name, (judged, _) in sorted(EXPECTED.items(), reverse=True):
+            assert explain(judged).cause == name.partition(",")[0]
+            assert explain(judged).cause == name.partition(",")[0]
+    assert CAUSES[-1].name == "other"
+
+
 def test_every_cause_has_a_case():
     assert {name.partition(",")[0] for name in EXPECTED} == {cause.name for cause in CAUSES}
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import product
+from typing import TypeAlias
 
 from gretrace.lookup.terms import ERSPAN, FRAMES, Candidate, Mismatch, Query
 from gretrace.model import Address, Tunnel
@@ -20,8 +21,10 @@ _DISTANCE = {
     Mismatch.REMOTE: 5,
 }
 
-# For each of remote, local and key whether it is asked for.
-_SUBSETS = list(product((True, False), repeat=3))
+# Remote, local and key.
+_Shared: TypeAlias = tuple[int | str | None, ...]
+# Stands for a remote, local or key that is not asked for.
+_WHATEVER = "*"
 
 
 class Neighbours:
@@ -32,27 +35,32 @@ class Neighbours:
     """
 
     def __init__(self, tunnels: Iterable[Tunnel]) -> None:
-        self._groups: dict[Hashable, list[Tunnel]] = defaultdict(list)
+        # By family, then by what the tunnel carries and whether it is up, then by the subset.
+        self._groups: dict[int, dict[Hashable, dict[_Shared, list[Tunnel]]]] = {4: {}, 6: {}}
         for tunnel in sorted(tunnels, key=lambda tunnel: tunnel.ifindex):
             if tunnel.fallback or tunnel.moved:
                 continue
-            own = (_number(tunnel.remote), _number(tunnel.local), _key(tunnel.ikey, tunnel.family))
-            for subset in _SUBSETS:
-                self._groups[_kind(tunnel), *_masked(own, subset)].append(tunnel)
+            kind = tunnel.is_ethernet, tunnel.up
+            group = self._groups[tunnel.family].setdefault(kind, defaultdict(list))
+            key = _key(tunnel.ikey, tunnel.family)
+            for shared in _subsets([_number(tunnel.remote)], [_number(tunnel.local)], [key]):
+                group[shared].append(tunnel)
 
     def nearest(self, query: Query) -> list[Candidate]:
         """Return the nearest tunnels, the nearest first."""
+        groups = self._groups[query.remote.version].values()
         near = {
             tunnel.ifindex: tunnel
             for shared in _sharing(query)
-            for kind in product((query.remote.version,), (False, True), (False, True))
-            for tunnel in self._groups.get((kind, *shared), ())[:NEAREST]
+            for group in groups
+            if shared in group
+            for tunnel in group[shared][:NEAREST]
         }
         found = [Candidate(t, tuple(mismatches(t, query))) for t in near.values()]
         return sorted(found, key=_rank)[:NEAREST]
 
 
-def _sharing(query: Query) -> set[tuple[object, ...]]:
+def _sharing(query: Query) -> Iterable[_Shared]:
     """Return every subset of what a tunnel can have in common with the packet."""
     remotes = [_number(query.remote), None]
     if query.local.is_multicast:
@@ -62,11 +70,14 @@ def _sharing(query: Query) -> set[tuple[object, ...]]:
     if not query.key:
         # Between any and any, key 0 and no key are the same.
         keys = [0, None]
-    return {
-        _masked(shared, subset)
-        for shared in product(remotes, (_number(query.local), None), keys)
-        for subset in _SUBSETS
-    }
+    return _subsets(remotes, [_number(query.local), None], keys)
+
+
+def _subsets(
+    remotes: list[int | None], locals_: list[int | None], keys: list[int | None]
+) -> Iterable[_Shared]:
+    # None is any address, or no key, which is not the same as whatever it is.
+    return product((*remotes, _WHATEVER), (*locals_, _WHATEVER), (*keys, _WHATEVER))
 
 
 def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
@@ -77,19 +88,21 @@ def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
         yield Mismatch.TYPE
     if tunnel.external:
         return
-    anywhere = tunnel.remote is None and tunnel.local is None
+    remote, local = tunnel.remote, tunnel.local
+    anywhere = remote is None and local is None
     if anywhere or tunnel.family == 6:
         if (tunnel.ikey or 0) != (query.key or 0):
             yield Mismatch.KEY
     elif tunnel.ikey != query.key:
         yield Mismatch.KEY
-    if tunnel.remote is not None and tunnel.remote.is_multicast:
-        if tunnel.remote != query.local:
+    if remote is not None and remote.is_multicast:
+        if remote != query.local:
             yield Mismatch.REMOTE
         return
-    if tunnel.local not in (None, query.local):
+    # To compare an address with None raises and catches an error inside.
+    if local is not None and local != query.local:
         yield Mismatch.LOCAL
-    if tunnel.remote not in (None, query.remote):
+    if remote is not None and remote != query.remote:
         yield Mismatch.REMOTE
 
 
@@ -102,10 +115,6 @@ def _carries(tunnel: Tunnel, protocol: int) -> bool:
     return (tunnel.kind == "erspan") == (protocol in ERSPAN)
 
 
-def _kind(tunnel: Tunnel) -> tuple[int, bool, bool]:
-    return tunnel.family, tunnel.is_ethernet, tunnel.up
-
-
 def _number(address: Address | None) -> int | None:
     # Hashing an address object takes ten times as long.
     return None if address is None else int(address)
@@ -114,11 +123,6 @@ def _number(address: Address | None) -> int | None:
 def _key(key: int | None, family: int) -> int | None:
     # Over IPv6 the kernel compares the value alone, and no key counts as 0.
     return 0 if key is None and family == 6 else key
-
-
-def _masked(shared: tuple[int | None, ...], subset: tuple[bool, ...]) -> tuple[object, ...]:
-    # None is any address, or no key, which is not the same as whatever it is.
-    return tuple(value if asked else "*" for value, asked in zip(shared, subset, strict=True))
 
 
 def _rank(candidate: Candidate) -> tuple[int, int, int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from gretrace.lookup.ipv4 import Ipv4Table
 from gretrace.lookup.ipv6 import Ipv6Table
@@ -15,6 +15,7 @@ Answered = TypeVar("Answered")
 
 # Remembered answers are dropped all at once; a host does not speak to more peers at a time.
 REMEMBERED = 4096
+_UNKNOWN = object()  # None is an answer
 
 
 class Tables:
@@ -88,8 +89,10 @@ class Tables:
 def _remember(
     known: dict[Query, Answered], query: Query, ask: Callable[[Query], Answered]
 ) -> Answered:
-    if query not in known:
+    # A query takes long to hash: once to find it, and once to keep it.
+    answer = known.get(query, _UNKNOWN)
+    if answer is _UNKNOWN:
         if len(known) >= REMEMBERED:
             known.clear()
-        known[query] = ask(query)
-    return known[query]
+        answer = known[query] = ask(query)
+    return cast("Answered", answer)

@@ -7,6 +7,10 @@ from functools import lru_cache
 from typing import Any, TextIO
 
 from gretrace.model import Report
+from gretrace.render.summary import Total
+
+# json.dumps() would make an encoder for each report.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def to_record(report: Report) -> dict[str, Any]:
@@ -43,18 +47,22 @@ def to_record(report: Report) -> dict[str, Any]:
 
 
 class JsonOutput:
-    """Writes one object a line, flushed per line; the summary is for people and left out."""
+    """Writes one object a line; the summary is for people and left out."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def show(self, _identity: object, report: Report) -> None:
         """Write a report that is new, or whose count has grown."""
-        self._stream.write(json.dumps(to_record(report), ensure_ascii=False) + "\n")
+        self._stream.write(_encode(to_record(report)) + "\n")
+
+    def flush(self) -> None:
+        """Hand over what was written."""
         self._stream.flush()
 
-    def finish(self, _reports: Iterable[Report], _heard: Mapping[str, int]) -> None:
+    def finish(self, _totals: Iterable[Total], _heard: Mapping[str, int]) -> None:
         """End; the last line of each report has its final count already."""
+        self.flush()
 
 
 def show_time(nanoseconds: int) -> str:

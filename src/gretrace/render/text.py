@@ -6,6 +6,7 @@ from typing import TextIO
 from gretrace.keys import show_key
 from gretrace.model import Confidence, Fix, Report, Verdict
 from gretrace.render.record import show_time
+from gretrace.render.summary import Total, summary
 
 BOLD, RED, GREEN, DIM = "1", "1;31", "32", "2"
 LABEL_WIDTH = 8
@@ -35,39 +36,49 @@ class TextOutput:
         self._stream = stream
         self._paint = Painter(color=color)
         self._width = width
+        # Of the newest reports only: the others have no room in the footer.
         self._counts: dict[object, str] = {}
-        self._verdicts: dict[object, Verdict] = {}
+        # Of a flood of forged packets each is a report: no more than hashes are kept of them.
+        self._advised: dict[object, int] = {}
+        self._explained: set[int] = set()
         self._footer_height = 0
-        self._explained: set[tuple[object, ...]] = set()
 
     def show(self, identity: object, report: Report) -> None:
         """Write a report that is new, or whose count has grown."""
         self._erase_footer()
         count = f"{report.count:>9}  {headline(report)}"
-        known = self._verdicts.get(identity)
+        known, advice = self._advised.get(identity), hash(_advice(report.verdict))
         # Evidence moves with every look; what to believe and to do must not change unseen.
-        if known is None or _advice(known) != _advice(report.verdict):
+        if known != advice:
             self._write(self._introduce(report))
         elif not self._width:
             self._write(count)
-        self._counts[identity] = count
-        self._verdicts[identity] = report.verdict
+        self._advised[identity] = advice
+        if known is None or identity in self._counts:
+            self._counts[identity] = count
+        if len(self._counts) > FOOTER_LINES:
+            del self._counts[next(iter(self._counts))]
         self._draw_footer()
+
+    def flush(self) -> None:
+        """Hand over what was written."""
         self._stream.flush()
 
-    def finish(self, reports: Iterable[Report], heard: Mapping[str, int]) -> None:
+    def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:
         """Write the summary table; where nothing was dropped, what did arrive."""
         self._erase_footer()
-        every = list(reports)
+        every = list(totals)
         self._write(f"\n{summary(every)}" if every else nothing_dropped(heard))
         self._stream.flush()
 
     def _introduce(self, report: Report) -> str:
         """Explain a cause once; of the same fault with another payload, say just that."""
         seen, verdict = report.tuple, report.verdict
-        fault = (
-            *(verdict.cause, *_advice(verdict), report.drop.netns, report.drop.place),
-            *(seen.remote, seen.local, seen.key),
+        fault = hash(
+            (
+                *(verdict.cause, *_advice(verdict), report.drop.netns, report.drop.place),
+                *(seen.remote, seen.local, seen.key),
+            )
         )
         if fault in self._explained and verdict.cause != "other":
             return self._paint(RED, "DROP") + f" {headline(report)}: as above\n"
@@ -76,7 +87,7 @@ class TextOutput:
 
     def _draw_footer(self) -> None:
         if self._width:
-            shown = [line[: self._width - 1] for line in self._counts.values()][-FOOTER_LINES:]
+            shown = [line[: self._width - 1] for line in self._counts.values()]
             self._write("\n".join(shown))
             self._footer_height = len(shown)
 
@@ -139,28 +150,6 @@ def nothing_dropped(heard: Mapping[str, int]) -> str:
                 f"{name} received nothing meanwhile: if its peer sends, it is lost before."
             )
     return "\n".join(lines)
-
-
-def summary(reports: list[Report]) -> str:
-    """Make the table of all reports, most frequent first."""
-    from tabulate import tabulate
-
-    several = len({report.drop.netns for report in reports}) > 1
-    rows = [
-        {
-            "packets": report.count,
-            "cause": report.verdict.cause,
-            "tunnel": report.verdict.finding.tunnel or "-",
-            "remote": report.tuple.remote or "any",
-            "local": report.tuple.local or "any",
-            "key": "none" if report.tuple.key is None else report.tuple.key,
-            "protocol": "-" if report.tuple.protocol is None else f"{report.tuple.protocol:#06x}",
-            "iif": report.iif or "-",
-            **({"namespace": report.namespace or report.drop.netns} if several else {}),
-        }
-        for report in sorted(reports, key=lambda report: -report.count)
-    ]
-    return tabulate(rows, headers="keys", disable_numparse=True)
 
 
 def _fix_lines(fix: Fix, paint: Painter) -> list[str]:

@@ -82,7 +82,7 @@ class Case:
         The kernel frees such a packet in gre_rcv() of ip_gre or ip6_gre, where it also frees
         broken headers, and gives no reason; so the lookup is done again here.
         """
-        if self.tables is None or self.query is None or not self.is_at_receiver:
+        if self.tables is None or not self.is_at_receiver or self.query is None:
             return None
         if self.is_looped or self.tables.lookup(self.query):
             return None

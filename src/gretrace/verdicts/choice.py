@@ -41,7 +41,7 @@ def missed_lookup(
     `here` and each of `elsewhere` mend the fault alone.
     """
     tunnel = near.tunnel
-    others = [c for c in case.candidates if c.tunnel != tunnel]
+    others = [c for c in case.candidates if c.tunnel is not tunnel]
     alone = not any(len(c.mismatches) == 1 for c in others)
     in_use = case.is_in_use(tunnel)
     evidence = _observed(case, tunnel)

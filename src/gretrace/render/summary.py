@@ -1,0 +1,50 @@
+"""The table at the end: how many packets died of what."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gretrace.model import Tuple
+
+# What a person reads. A flood of forged packets makes a total of each.
+ROWS_AT_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How often a report was counted, without its words."""
+
+    cause: str
+    tunnel: str | None
+    netns: int
+    iif: str | None
+    namespace: str | None  # as of a Report
+    tuple: Tuple
+    count: int
+
+
+def summary(every: Iterable[Total]) -> str:
+    """Make the table of all totals, most frequent first; of very many, say what is left out."""
+    from tabulate import tabulate
+
+    totals = sorted(every, key=lambda total: -total.count)
+    several = len({total.netns for total in totals}) > 1
+    rows = [
+        {
+            "packets": total.count,
+            "cause": total.cause,
+            "tunnel": total.tunnel or "-",
+            "remote": total.tuple.remote or "any",
+            "local": total.tuple.local or "any",
+            "key": "none" if total.tuple.key is None else total.tuple.key,
+            "protocol": "-" if total.tuple.protocol is None else f"{total.tuple.protocol:#06x}",
+            "iif": total.iif or "-",
+            **({"namespace": total.namespace or total.netns} if several else {}),
+        }
+        for total in totals[:ROWS_AT_MOST]
+    ]
+    table = tabulate(rows, headers="keys", disable_numparse=True)
+    rest = totals[ROWS_AT_MOST:]
+    if rest:
+        packets = sum(total.count for total in rest)
+        table += f"\n... and {len(rest)} more, of {packets} packets; -o json shows each"
+    return table
