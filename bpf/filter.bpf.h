@@ -6,14 +6,13 @@
 #include "gre.bpf.h"
 #include "gretrace.h"
 
-/* A section of its own, so that user space fills it without asking for an offset. */
-const volatile struct tuple_filter filter SEC(".rodata.filter") = {};
+CONSTANT(struct tuple_filter, filter);
 
-static __always_inline bool same_address(const __u8 *a, const volatile __u8 *b)
+static __always_inline bool same_address(const __u8 *a, const SET_LATER __u8 *b)
 {
 	/* Both lie at a multiple of four in their records. */
 	for (int i = 0; i < 4; i++)
-		if (((const __u32 *)a)[i] != ((const volatile __u32 *)b)[i])
+		if (((const __u32 *)a)[i] != ((const SET_LATER __u32 *)b)[i])
 			return false;
 	return true;
 }

@@ -35,13 +35,18 @@
  */
 static __always_inline bool is_gre_device(const struct net_device *dev)
 {
+	unsigned short type = READ(dev, type);
+	const struct rtnl_link_ops *link;
 	char kind[8] = {};
 
-	if (dev->type == ARPHRD_IPGRE || dev->type == ARPHRD_IP6GRE)
+	if (type == ARPHRD_IPGRE || type == ARPHRD_IP6GRE)
 		return true;
-	if (dev->type != ARPHRD_ETHER || !dev->rtnl_link_ops)
+	if (type != ARPHRD_ETHER)
 		return false;
-	bpf_probe_read_kernel_str(kind, sizeof(kind), dev->rtnl_link_ops->kind);
+	link = READ(dev, rtnl_link_ops);
+	if (!link)
+		return false;
+	bpf_probe_read_kernel_str(kind, sizeof(kind), READ(link, kind));
 	return !__builtin_memcmp(kind, "gretap\0", 8) || !__builtin_memcmp(kind, "erspan\0", 8) ||
 	       !__builtin_memcmp(kind, "ip6gret", 8) || !__builtin_memcmp(kind, "ip6ersp", 8);
 }

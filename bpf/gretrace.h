@@ -112,13 +112,6 @@ struct lookup_stats {
 	char tunnel_name[NAME_SIZE]; /* at the first decision */
 };
 
-/* Written once, but for the counts; an entry whose count is 0 is not in use. */
-struct lookup_entry {
-	struct lookup_stats stats;
-	struct lookup_key key;
-	__u32 padding;
-};
-
 struct lookup_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	struct lookup_key key;
@@ -127,7 +120,6 @@ struct lookup_event {
 };
 
 struct lookup_totals {
-	__u64 kinds; /* entries that were taken, or would have been had the table room */
 	__u64 overflow; /* decisions that found the table full: counted, not kept apart */
 	__u64 not_shown; /* without an event: over the budget */
 	__u64 ring_full; /* without an event: the ring had no room */

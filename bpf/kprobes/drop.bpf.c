@@ -11,26 +11,9 @@
 #include "../gre.bpf.h"
 #include "../gretrace.h"
 
-char LICENSE[] SEC("license") = "GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct drop_key);
-	__type(value, struct drop_stats);
-} drops SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct drop_totals);
-} totals SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096);
-} bell SEC(".maps");
+MAP(HASH, drops, struct drop_key, struct drop_stats, CAPACITY);
+MAP(ARRAY, totals, __u32, struct drop_totals, 1);
+RING(bell, 4096);
 
 /* The linear part of a packet from some header on. */
 struct view {
@@ -40,11 +23,13 @@ struct view {
 
 static __always_inline bool view_from(const struct sk_buff *skb, __u16 offset, struct view *view)
 {
+	__u32 tail = READ(skb, tail);
+
 	/* An unset header offset is all ones, which lies past every tail. */
-	if (offset >= skb->tail)
+	if (offset >= tail)
 		return false;
-	view->start = skb->head + offset;
-	view->size = skb->tail - offset;
+	view->start = READ(skb, head) + offset;
+	view->size = tail - offset;
 	return true;
 }
 
@@ -122,11 +107,12 @@ static __always_inline void parse_gre(const struct view *view, __u32 offset,
 static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view *view,
 					 struct gre_tuple *tuple)
 {
-	if (skb->transport_header >= skb->network_header)
+	__u16 gre = READ(skb, transport_header);
+
+	if (gre >= READ(skb, network_header))
 		return 0;
 	for (__u32 size = 20; size <= 60; size += 4) {
-		if (skb->transport_header < size ||
-		    !view_from(skb, skb->transport_header - size, view))
+		if (gre < size || !view_from(skb, gre - size, view))
 			return 0;
 		*tuple = (struct gre_tuple){};
 		if (parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL)
@@ -135,10 +121,26 @@ static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view 
 	return 0;
 }
 
+static __always_inline void read_sample(__u8 *sample, const struct view *view)
+{
+	__u32 size = view->size;
+
+	if (size >= SAMPLE_SIZE) {
+		bpf_probe_read_kernel(sample, SAMPLE_SIZE, view->start);
+		return;
+	}
+	/*
+	 * The mask changes nothing, but not every verifier knows that. The compiler does,
+	 * and would leave it out.
+	 */
+	asm volatile("" : "+r"(size));
+	bpf_probe_read_kernel(sample, size & (SAMPLE_SIZE - 1), view->start);
+}
+
 static __always_inline void count_overflow(void)
 {
 	__u32 first = 0;
-	struct drop_totals *all = bpf_map_lookup_elem(&totals, &first);
+	struct drop_totals *all = LOOK_UP(totals, &first);
 
 	if (all)
 		__sync_fetch_and_add(&all->overflow, 1);
@@ -150,38 +152,37 @@ static __always_inline void count_again(struct drop_stats *stats, __u64 now)
 	stats->last_ns = now;
 }
 
-static __always_inline void count_first(const struct sk_buff *skb, const struct view *view,
-					const struct drop_key *key, __u64 now)
+static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
+					const struct view *view, struct drop_key *key, __u64 now)
 {
 	struct drop_stats fresh = {
 		.count = 1,
 		.first_ns = now,
 		.last_ns = now,
-		.length = view->size + skb->data_len,
+		.length = view->size + READ(skb, data_len),
 		.sample_length = view->size < SAMPLE_SIZE ? view->size : SAMPLE_SIZE,
 	};
 	struct drop_stats *stats;
 	__u32 ring = 1;
 
-	bpf_probe_read_kernel(fresh.sample, fresh.sample_length, view->start);
+	read_sample(fresh.sample, view);
 	name_place(fresh.place, sizeof(fresh.place), key->location);
-	if (!bpf_map_update_elem(&drops, key, &fresh, BPF_NOEXIST)) {
-		bpf_ringbuf_output(&bell, &ring, sizeof(ring), 0);
+	if (!INSERT(drops, key, &fresh)) {
+		SEND(ctx, bell, &ring, 0);
 		return;
 	}
 	/* Another processor entered the same drop first, or the table is full. */
-	stats = bpf_map_lookup_elem(&drops, key);
+	stats = LOOK_UP(drops, key);
 	if (stats)
 		count_again(stats, now);
 	else
 		count_overflow();
 }
 
-SEC("tp_btf/kfree_skb")
-int count_drop(unsigned long long *ctx)
+AT_TRACEPOINT(kfree_skb, count_drop)
 {
-	const struct sk_buff *skb = (const struct sk_buff *)ctx[0];
-	const struct net_device *dev = skb->dev;
+	const struct sk_buff *skb = (const struct sk_buff *)args[0];
+	const struct net_device *dev = READ(skb, dev);
 	struct drop_key key = {};
 	struct gre_tuple *tuple = &key.tuple;
 	struct drop_stats *stats;
@@ -189,11 +190,11 @@ int count_drop(unsigned long long *ctx)
 	__u32 payload = 0;
 	__u64 now;
 
-	if (view_from(skb, skb->network_header, &view))
+	if (view_from(skb, READ(skb, network_header), &view))
 		payload = parse_ip(&view, tuple);
 	if (dev && is_gre_device(dev)) {
 		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
-		if (!skb->len)
+		if (!READ(skb, len))
 			return 0;
 		tuple->marks |= DROP_ON_TUNNEL;
 	} else if (!payload || tuple->protocol != GRE_PROTOCOL) {
@@ -205,27 +206,27 @@ int count_drop(unsigned long long *ctx)
 	if (payload && tuple->protocol == GRE_PROTOCOL)
 		parse_gre(&view, payload, tuple);
 	else
-		tuple->gre_protocol = bpf_ntohs(skb->protocol);
+		tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
 
-	if (skb->_skb_refdst)
+	if (READ(skb, _skb_refdst))
 		tuple->marks |= DROP_ROUTED;
 	if (dev) {
+		tuple->ifindex = READ(dev, ifindex);
 		/* Set at each receive (__netif_receive_skb_core()), zero for what this host made. */
-		if (skb->skb_iif != dev->ifindex)
+		if ((__u32)READ(skb, skb_iif) != tuple->ifindex)
 			tuple->marks |= DROP_SENT;
-		tuple->ifindex = dev->ifindex;
-		tuple->netns = dev->nd_net.net->ns.inum;
+		tuple->netns = netns_of(dev);
 	}
 	if (!is_wanted(tuple))
 		return 0;
-	key.location = ctx[1];
-	key.reason = drop_reason(ctx);
+	key.location = args[1];
+	key.reason = drop_reason(args);
 
 	now = bpf_ktime_get_ns();
-	stats = bpf_map_lookup_elem(&drops, &key);
+	stats = LOOK_UP(drops, &key);
 	if (stats)
 		count_again(stats, now);
 	else
-		count_first(skb, &view, &key, now);
+		count_first(ctx, skb, &view, &key, now);
 	return 0;
 }

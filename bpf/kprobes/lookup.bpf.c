@@ -15,9 +15,7 @@
 #include "../gre.bpf.h"
 #include "../gretrace.h"
 
-char LICENSE[] SEC("license") = "GPL";
-
-const volatile struct lookup_budget budget SEC(".rodata.budget") = {};
+CONSTANT(struct lookup_budget, budget);
 
 /* The packet that this processor is about to look a tunnel up for. */
 struct arrival {
@@ -29,44 +27,18 @@ struct arrival {
 	__u16 padding;
 	__u64 tick; /* jiffies when the clock was last read */
 	__u64 tick_ns; /* what it said */
-	/* Packets come in trains of a kind, and comparing a key is cheaper than hashing it. */
-	struct lookup_key last;
-	__u32 kind; /* of `last` */
 };
 
-/* Sections of their own, so that user space finds them, and without the cost of a lookup. */
-struct lookup_totals totals SEC(".data.totals") = {};
-/* The number of the present window in the upper half, its events in the lower. */
-__u64 window SEC(".data.window") = 0;
+struct window {
+	__u32 number;
+	__u32 events; /* in it so far */
+};
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct arrival);
-} arrivals SEC(".maps");
-
-/* Where in `lookups` each kind of decision is. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct lookup_key);
-	__type(value, __u32);
-} kinds SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 16384);
-	__type(key, __u32);
-	__type(value, struct lookup_entry);
-} lookups SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
-} decisions SEC(".maps");
-
-static const __u32 first;
+MAP(PERCPU_ARRAY, arrivals, __u32, struct arrival, 1);
+MAP(HASH, lookups, struct lookup_key, struct lookup_stats, CAPACITY);
+MAP(ARRAY, totals, __u32, struct lookup_totals, 1);
+MAP(ARRAY, windows, __u32, struct window, 1);
+RING(decisions, 1 << 20);
 
 /*
  * int gre_parse_header(skb, tpi, csum_err, proto, nhs). Receivers ask whether the
@@ -77,25 +49,26 @@ static const __u32 first;
  * ("ip_tunnel: convert __be16 tunnel flags to bitmaps"); those of the wire, read where
  * the kernel itself has just read them, are the same everywhere.
  */
-SEC("fexit/gre_parse_header")
-int note_arrival(unsigned long long *ctx)
+AT_EXIT(gre_parse_header, 5, note_arrival)
 {
-	struct arrival *arrival = bpf_map_lookup_elem(&arrivals, &first);
-	const struct sk_buff *skb = (const struct sk_buff *)ctx[0];
+	const struct sk_buff *skb = (const struct sk_buff *)args[0];
 	const struct net_device *dev;
-	bool received = ctx[2];
-	__be16 link_protocol = ctx[3];
-	int status = ctx[5];
+	bool received = args[2];
+	__be16 link_protocol = args[3];
+	int status = args[5];
+	struct arrival *arrival;
+	__u32 first = 0;
 
+	arrival = LOOK_UP(arrivals, &first);
 	if (!arrival)
 		return 0;
 	arrival->lookups = 0;
 	if (!received || status < 0 ||
-	    bpf_probe_read_kernel(arrival->base, sizeof(arrival->base), skb->data))
+	    bpf_probe_read_kernel(arrival->base, sizeof(arrival->base), READ(skb, data)))
 		return 0;
-	dev = skb->dev;
-	arrival->netns = dev->nd_net.net->ns.inum;
-	arrival->ifindex = dev->ifindex;
+	dev = READ(skb, dev);
+	arrival->netns = netns_of(dev);
+	arrival->ifindex = READ(dev, ifindex);
 	arrival->family = link_protocol == bpf_htons(ETH_P_IPV6) ? 6 : 4;
 	/* ipgre_rcv() offers a frame that no gretap tunnel takes to the gre tunnels. */
 	arrival->lookups = arrival->base[1] == bpf_htons(ETH_P_TEB) ? 2 : 1;
@@ -104,7 +77,8 @@ int note_arrival(unsigned long long *ctx)
 
 static __always_inline struct arrival *take_arrival(__u8 family, bool found)
 {
-	struct arrival *arrival = bpf_map_lookup_elem(&arrivals, &first);
+	__u32 first = 0;
+	struct arrival *arrival = LOOK_UP(arrivals, &first);
 
 	/*
 	 * One of IPv6 can be left over: gre_rcv() of ip6_gre gives up when the header cannot
@@ -147,64 +121,35 @@ static __always_inline void read_name(char *name, const struct net_device *tunne
 		bpf_probe_read_kernel(name, NAME_SIZE, tunnel->name);
 }
 
-static __always_inline bool same_key(const struct lookup_key *a, const struct lookup_key *b)
+/* The entry of a kind, made if need be; NULL when the table is full. */
+static __always_inline struct lookup_stats *enter(struct lookup_key *key,
+						  const struct net_device *tunnel, __u64 now)
 {
-	typedef __u64 __attribute__((may_alias)) word;
+	struct lookup_stats *stats = LOOK_UP(lookups, key);
 
-	for (unsigned int i = 0; i < sizeof(*a) / sizeof(word); i++)
-		if (((const word *)a)[i] != ((const word *)b)[i])
-			return false;
-	return a->tunnel_netns == b->tunnel_netns;
+	if (!stats) {
+		struct lookup_stats fresh = { .first_ns = now, .last_ns = now };
+
+		read_name(fresh.tunnel_name, tunnel);
+		/* Another processor may have entered the same decision first, which does as well. */
+		INSERT(lookups, key, &fresh);
+		stats = LOOK_UP(lookups, key);
+	}
+	return stats;
 }
 
-/* Gives a new kind a place in the table; false when there is none left. */
-static __always_inline bool enter(const struct lookup_key *key, const struct net_device *tunnel,
-				  __u64 now, __u32 *kind)
-{
-	struct lookup_entry *entry;
-	__u32 *known;
-
-	*kind = __sync_fetch_and_add(&totals.kinds, 1);
-	entry = bpf_map_lookup_elem(&lookups, kind);
-	if (!entry)
-		return false;
-	entry->key = *key;
-	entry->stats.first_ns = now;
-	read_name(entry->stats.tunnel_name, tunnel);
-	if (!bpf_map_update_elem(&kinds, key, kind, BPF_NOEXIST))
-		return true;
-	/* Another processor entered the same decision first: our place stays empty. */
-	known = bpf_map_lookup_elem(&kinds, key);
-	if (known)
-		*kind = *known;
-	return known;
-}
-
-static __always_inline void count(struct arrival *arrival, const struct lookup_key *key,
+static __always_inline void count(struct lookup_totals *all, struct lookup_key *key,
 				  const struct net_device *tunnel, __u64 now)
 {
-	struct lookup_entry *entry;
-	__u32 kind = arrival->kind;
+	struct lookup_stats *stats = enter(key, tunnel, now);
 
-	if (!same_key(&arrival->last, key)) {
-		__u32 *known = bpf_map_lookup_elem(&kinds, key);
-
-		if (known)
-			kind = *known;
-		else if (!enter(key, tunnel, now, &kind))
-			goto full;
-		arrival->last = *key;
-		arrival->kind = kind;
+	if (!stats) {
+		__sync_fetch_and_add(&all->overflow, 1);
+		return;
 	}
-	entry = bpf_map_lookup_elem(&lookups, &kind);
-	if (!entry)
-		goto full;
-	__sync_fetch_and_add(&entry->stats.count, 1);
-	if (entry->stats.last_ns < now)
-		entry->stats.last_ns = now;
-	return;
-full:
-	__sync_fetch_and_add(&totals.overflow, 1);
+	__sync_fetch_and_add(&stats->count, 1);
+	if (stats->last_ns < now)
+		stats->last_ns = now;
 }
 
 static __always_inline __u64 read_clock(struct arrival *arrival)
@@ -220,99 +165,108 @@ static __always_inline __u64 rough_time(struct arrival *arrival)
 	return arrival->tick == bpf_jiffies64() ? arrival->tick_ns : read_clock(arrival);
 }
 
-static __always_inline bool is_spent(__u64 state)
+static __always_inline __u32 window_of(__u64 now)
 {
-	return budget.events && (__u32)state >= budget.events;
+	return now / LOOKUP_WINDOW_NS;
+}
+
+/* Whether the present window has had all its events, as far as a rough time can tell. */
+static __always_inline bool is_spent(const struct window *window, __u64 now)
+{
+	return budget.events && window->number == window_of(now) && window->events >= budget.events;
 }
 
 /*
- * Takes a place among the events of the present window, counted from 0. Processors
- * may see the end of a window in any order: one of them opens the next, none goes back.
+ * Takes a place among the events of the present window, counted from 0. Processors may
+ * see the end of a window in any order: none goes back. They may also take one place
+ * twice, and then an event more is shown than was asked for: before v5.12, 5ca419f2864a
+ * ("bpf: Add BPF_FETCH field / create atomic_fetch_add instruction"), nothing could keep
+ * them from it.
  */
-static __always_inline __u32 take_place(__u64 state, __u64 now)
+static __always_inline __u32 take_place(struct window *window, __u64 now)
 {
-	__u32 number = now / LOOKUP_WINDOW_NS;
+	__u32 number = window_of(now);
 
-	if ((__s32)(number - (__u32)(state >> 32)) > 0)
-		__sync_val_compare_and_swap(&window, state, (__u64)number << 32);
-	return __sync_fetch_and_add(&window, 1);
-}
-
-static __always_inline void show(const struct lookup_key *key, const struct net_device *tunnel,
-				 __u32 place, __u64 now)
-{
-	struct lookup_event *event = bpf_ringbuf_reserve(&decisions, sizeof(*event), 0);
-
-	if (!event) {
-		__sync_fetch_and_add(&totals.ring_full, 1);
-		return;
+	if ((__s32)(number - window->number) > 0) {
+		window->number = number;
+		window->events = 0;
 	}
-	event->time_ns = now;
-	event->key = *key;
-	event->padding = 0;
-	__builtin_memset(event->tunnel_name, 0, NAME_SIZE);
-	read_name(event->tunnel_name, tunnel);
-	/* To wake the reader costs more than all the rest: once a window is enough. */
-	bpf_ringbuf_submit(event, place ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
+	return window->events++;
 }
 
-static __always_inline void record(struct arrival *arrival, struct lookup_key *key,
+static __always_inline void show(void *ctx, struct lookup_totals *all, const struct lookup_key *key,
+				 const struct net_device *tunnel, __u32 place, __u64 now)
+{
+	struct lookup_event event = { .time_ns = now, .key = *key };
+
+	read_name(event.tunnel_name, tunnel);
+	/* To wake the reader costs more than all the rest: once a window is enough. */
+	if (SEND(ctx, decisions, &event, place ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP))
+		__sync_fetch_and_add(&all->ring_full, 1);
+}
+
+static __always_inline void record(void *ctx, struct arrival *arrival, struct lookup_key *key,
 				   const struct net_device *tunnel)
 {
-	__u64 state = *(volatile __u64 *)&window;
-	__u32 place = 0;
+	struct lookup_totals *all;
+	struct window *window;
+	__u32 first = 0, place;
 	__u64 now;
 
 	if (!is_wanted(&key->tuple))
 		return;
+	all = LOOK_UP(totals, &first);
+	window = LOOK_UP(windows, &first);
+	if (!all || !window)
+		return;
 	if (tunnel) {
-		key->tunnel = tunnel->ifindex;
-		key->tunnel_netns = tunnel->nd_net.net->ns.inum;
+		key->tunnel = READ(tunnel, ifindex);
+		key->tunnel_netns = netns_of(tunnel);
 	}
 	now = rough_time(arrival);
-	if (!is_spent(state) || (__u32)(now / LOOKUP_WINDOW_NS) != (__u32)(state >> 32)) {
-		now = read_clock(arrival);
-		place = take_place(state, now);
-		state = place;
+	if (is_spent(window, now)) {
+		count(all, key, tunnel, now);
+		__sync_fetch_and_add(&all->not_shown, 1);
+		return;
 	}
-	count(arrival, key, tunnel, now);
-	if (is_spent(state))
-		__sync_fetch_and_add(&totals.not_shown, 1);
+	now = read_clock(arrival);
+	place = take_place(window, now);
+	count(all, key, tunnel, now);
+	if (budget.events && place >= budget.events)
+		__sync_fetch_and_add(&all->not_shown, 1);
 	else
-		show(key, tunnel, place, now);
+		show(ctx, all, key, tunnel, place, now);
 }
 
 /* struct ip_tunnel *ip_tunnel_lookup(itn, link, flags, remote, local, key) */
-SEC("fexit/ip_tunnel_lookup")
-int count_lookup(unsigned long long *ctx)
+AT_EXIT(ip_tunnel_lookup, 6, count_lookup)
 {
-	const struct ip_tunnel *found = (const struct ip_tunnel *)ctx[6];
+	const struct ip_tunnel *found = (const struct ip_tunnel *)args[6];
 	struct arrival *arrival = take_arrival(4, found);
-	__be32 remote = ctx[3], local = ctx[4];
-	struct lookup_key key __attribute__((aligned(8))) = {};
+	__be32 remote = args[3], local = args[4];
+	struct lookup_key key = {};
 
 	if (!arrival)
 		return 0;
-	describe(&key.tuple, arrival, ctx[5]);
+	describe(&key.tuple, arrival, args[5]);
 	__builtin_memcpy(key.tuple.remote, &remote, sizeof(remote));
 	__builtin_memcpy(key.tuple.local, &local, sizeof(local));
-	record(arrival, &key, found ? found->dev : NULL);
+	record(ctx, arrival, &key, found ? READ(found, dev) : NULL);
 	return 0;
 }
 
 /* struct ip6_tnl *ip6gre_tunnel_lookup(dev, remote, local, key, gre_proto) */
-SEC("fexit/ip6gre_tunnel_lookup")
-int count_lookup6(unsigned long long *ctx)
+AT_EXIT(ip6gre_tunnel_lookup, 5, count_lookup6)
 {
-	const struct ip6_tnl *found = (const struct ip6_tnl *)ctx[5];
+	const struct ip6_tnl *found = (const struct ip6_tnl *)args[5];
 	struct arrival *arrival = take_arrival(6, found);
-	struct lookup_key key __attribute__((aligned(8))) = {};
+	struct lookup_key key = {};
 
 	if (!arrival)
 		return 0;
-	describe(&key.tuple, arrival, ctx[3]);
-	bpf_probe_read_kernel(key.tuple.remote, 16, (const void *)ctx[1]);
-	bpf_probe_read_kernel(key.tuple.local, 16, (const void *)ctx[2]);
-	record(arrival, &key, found ? found->dev : NULL);
+	describe(&key.tuple, arrival, args[3]);
+	bpf_probe_read_kernel(key.tuple.remote, 16, (const void *)args[1]);
+	bpf_probe_read_kernel(key.tuple.local, 16, (const void *)args[2]);
+	record(ctx, arrival, &key, found ? READ(found, dev) : NULL);
 	return 0;
 }

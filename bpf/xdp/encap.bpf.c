@@ -19,8 +19,6 @@
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 
-char LICENSE[] SEC("license") = "GPL";
-
 #define AF_INET 2
 #define AF_INET6 10
 #define ETH_P_IP 0x0800

@@ -18,8 +18,6 @@
 
 #include <linux/pkt_cls.h>
 
-char LICENSE[] SEC("license") = "GPL";
-
 #define ETH_P_IPV6 0x86dd
 #define ETHERNET_SIZE 14
 #define IPV4_SIZE 20

@@ -125,16 +125,6 @@ class LookupStats(ctypes.Structure):
     ]
 
 
-class LookupEntry(ctypes.Structure):
-    """struct lookup_entry."""
-
-    _fields_: ClassVar = [
-        ("stats", LookupStats),
-        ("key", LookupKey),
-        ("padding", ctypes.c_uint32),
-    ]
-
-
 class LookupEvent(ctypes.Structure):
     """struct lookup_event."""
 
@@ -150,7 +140,6 @@ class LookupTotals(ctypes.Structure):
     """struct lookup_totals."""
 
     _fields_: ClassVar = [
-        ("kinds", ctypes.c_uint64),
         ("overflow", ctypes.c_uint64),
         ("not_shown", ctypes.c_uint64),
         ("ring_full", ctypes.c_uint64),

@@ -34,3 +34,7 @@ class PrerequisiteError(GretraceError):
     """The machine lacks something that the command needs."""
 
     exit_code = ExitCode.PREREQUISITE_MISSING
+
+
+class NotForCoreError(PrerequisiteError):
+    """The kernel takes no program that was built ahead of time; one compiled for it may do."""

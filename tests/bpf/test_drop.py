@@ -4,13 +4,20 @@ A host that has no handler for protocol 47 drops every packet of it, at full spe
 """
 
 import os
+import select
+import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
+from gretrace.cli import run
 from gretrace.decode import decode_drop
-from gretrace.engine import drop_reasons, open_drops
+from gretrace.engine import bcc, drop_reasons, engine_said, open_drops, probes, said
+from gretrace.engine.probes import Tracepoint
 from gretrace.errors import PrerequisiteError
 from gretrace.wanted import Wanted
 from tests.frames import gre, gre_packet, ipv4
@@ -20,11 +27,17 @@ if os.geteuid() != 0:
     pytest.skip("loading BPF programs needs root", allow_module_level=True)
 
 
-@contextmanager
-def counting(host, capacity=1024, **wanted):
-    record = Wanted(netns=host.namespace.inode, **wanted).to_record()
-    with closing(open_drops(record, capacity)) as table:
-        yield table
+@pytest.fixture(params=["core", "bcc"])
+def counting(request):
+    """What opens a table of drops, by each engine."""
+
+    @contextmanager
+    def opened(host, capacity=1024, **wanted):
+        record = Wanted(netns=host.namespace.inode, **wanted).to_record()
+        with closing(open_drops(record, capacity, request.param)) as table:
+            yield table
+
+    return opened
 
 
 def drops(table):
@@ -41,7 +54,7 @@ def settled(table, count):
     return drops(table)
 
 
-def test_every_field_of_the_outer_headers_is_read():
+def test_every_field_of_the_outer_headers_is_read(counting):
     packet = gre_packet(A, B, key=0xC0A80001, sequence=3, checksum=True)
     with pair() as (a, b), counting(b) as table:
         a.send("va", packet, times=3)
@@ -57,7 +70,7 @@ def test_every_field_of_the_outer_headers_is_read():
         assert drop.first_ns <= drop.last_ns
 
 
-def test_a_long_packet_is_sampled_and_measured():
+def test_a_long_packet_is_sampled_and_measured(counting):
     packet = gre_packet(A, B, bytes(range(256)) * 5)
     with pair() as (a, b), counting(b) as table:
         a.send("va", packet)
@@ -66,7 +79,7 @@ def test_a_long_packet_is_sampled_and_measured():
         assert drop.packet.inner is None
 
 
-def test_half_a_million_drops_are_counted_exactly():
+def test_half_a_million_drops_are_counted_exactly(counting):
     with pair() as (a, b), counting(b) as table:
         a.send("va", gre_packet(A, B, key=1), times=500_000)
         (drop,) = settled(table, 500_000)
@@ -74,7 +87,7 @@ def test_half_a_million_drops_are_counted_exactly():
         assert not table.lost().missed
 
 
-def test_tuples_are_kept_apart_and_the_rest_is_counted():
+def test_tuples_are_kept_apart_and_the_rest_is_counted(counting):
     with pair() as (a, b), counting(b, capacity=8) as table:
         for key in range(20):
             a.send("va", gre_packet(A, B, key=key), times=2)
@@ -83,7 +96,7 @@ def test_tuples_are_kept_apart_and_the_rest_is_counted():
         assert sum(drop.count for drop in kept) + table.lost().overflow == 40
 
 
-def test_key_0_and_no_key_are_two_kinds():
+def test_key_0_and_no_key_are_two_kinds(counting):
     with pair() as (a, b), counting(b) as table:
         a.send("va", gre_packet(A, B, key=0))
         a.send("va", gre_packet(A, B))
@@ -97,9 +110,11 @@ def test_key_0_and_no_key_are_two_kinds():
         ({"key": 0}, {0}),
         ({"no_key": True}, {None}),
         ({"ifindex": 1}, set()),
+        ({"remote": ip_address(A), "local": ip_address(B)}, {None, 0, 5}),
+        ({"remote": ip_address(B)}, set()),
     ],
 )
-def test_the_kernel_filters(wanted, keys):
+def test_the_kernel_filters(counting, wanted, keys):
     with pair() as (a, b), counting(b, **wanted) as table, counting(b) as everything:
         for key in (None, 0, 5):
             a.send("va", gre_packet(A, B, key=key))
@@ -107,14 +122,14 @@ def test_the_kernel_filters(wanted, keys):
         assert {drop.packet.gre.key for drop in drops(table)} == keys
 
 
-def test_another_namespace_does_not_count():
+def test_another_namespace_does_not_count(counting):
     with pair() as (a, b), counting(a) as of_a, counting(b) as of_b:
         a.send("va", gre_packet(A, B), times=2)
         assert sum(drop.count for drop in settled(of_b, 2)) == 2
         assert drops(of_a) == []
 
 
-def test_other_protocols_do_not_count():
+def test_other_protocols_do_not_count(counting):
     with pair() as (a, b), counting(b) as table:
         a.send("va", ipv4(A, B, 253, bytes(40)), times=3)
         a.send("va", gre_packet(A, B))
@@ -122,7 +137,7 @@ def test_other_protocols_do_not_count():
         assert drop.packet.protocol == 47
 
 
-def test_ip_options_and_every_truncation():
+def test_ip_options_and_every_truncation(counting):
     whole = gre(b"", key=7, sequence=1, checksum=True)
     packets = [ipv4(A, B, 47, whole[:size]) for size in range(len(whole) + 1)]
     with_options = ipv4(A, B, 47, gre(b"", key=8), options=b"\x01" * 40)
@@ -134,7 +149,7 @@ def test_ip_options_and_every_truncation():
         assert longest.packet.length == len(with_options)
 
 
-def test_random_packets_do_no_harm():
+def test_random_packets_do_no_harm(counting):
     """The verifier proves memory safety; this shows that the program and decoder agree."""
     with pair() as (a, b), counting(b, capacity=4096) as table:
         for size in range(120):
@@ -153,11 +168,114 @@ def test_an_object_that_was_not_built_is_a_missing_prerequisite(monkeypatch, tmp
 def test_a_kernel_without_btf_is_a_missing_prerequisite(monkeypatch, tmp_path):
     monkeypatch.setattr("gretrace.engine.core.VMLINUX_BTF", tmp_path / "none")
     with pytest.raises(PrerequisiteError, match="no BTF"):
-        open_drops(Wanted().to_record(), 16)
+        open_drops(Wanted().to_record(), 16, "core")
+
+
+def refuse(monkeypatch, what):
+    """Let the kernel refuse the program, as if it knew no such tracepoint."""
+    monkeypatch.setattr(probes, "DROPS", replace(probes.DROPS, programs=what))
 
 
 def test_a_kernel_that_refuses_is_one_line_and_leaves_nothing(monkeypatch):
-    monkeypatch.setattr("gretrace.engine.core.CoreDrops.PROGRAM", "no_such_program")
+    refuse(monkeypatch, {"no_such_program": Tracepoint("kfree_skb")})
     with pytest.raises(PrerequisiteError, match="does not take the drop probe") as refused:
-        open_drops(Wanted().to_record(), 16)
+        open_drops(Wanted().to_record(), 16, "core")
     assert "\n" not in str(refused.value)
+
+
+def test_what_bcc_cannot_attach_is_one_line_and_leaves_nothing(monkeypatch, capfd):
+    refuse(monkeypatch, {"count_drop": Tracepoint("no_such_tracepoint")})
+    with pytest.raises(PrerequisiteError, match="does not take the drop probe of bcc") as refused:
+        open_drops(Wanted().to_record(), 16, "bcc")
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_bcc_cannot_compile_is_one_line_and_kept_for_who_asks(monkeypatch, capfd, tmp_path):
+    (tmp_path / "drop.c").write_text("int count_drop(void *ctx) { return no_such_thing; }")
+    (tmp_path / "include").symlink_to(bcc.SOURCES / "include")
+    monkeypatch.setattr(bcc, "SOURCES", tmp_path)
+    with pytest.raises(PrerequisiteError, match="cannot compile the drop probe"):
+        open_drops(Wanted().to_record(), 16, "bcc")
+    assert capfd.readouterr() == ("", "")
+    assert any("no_such_thing" in line for line in said())
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_new_kind_wakes_the_reader_also_where_there_are_no_ring_buffers(monkeypatch, rings):
+    monkeypatch.setattr(bcc, "has_rings", lambda: rings)
+    with pair() as (a, b):
+        record = Wanted(netns=b.namespace.inode).to_record()
+        with closing(open_drops(record, 16, "bcc")) as table:
+            for key in range(3):
+                assert select.select([table], [], [], 0) == ([], [], [])
+                a.send("va", gre_packet(A, B, key=key))
+                assert select.select([table], [], [], 10) == ([table], [], [])
+                table.drain()
+            assert len(settled(table, 3)) == 3
+
+
+def no_btf(monkeypatch):
+    monkeypatch.setattr("gretrace.engine.core.VMLINUX_BTF", Path("/nowhere"))
+    return "this kernel has no BTF"
+
+
+def no_trampolines(monkeypatch):
+    def refuse(*_):
+        raise OSError(524, "Unknown error 524")
+
+    monkeypatch.setattr("gretrace.engine.objects.BpfObject.attach", refuse)
+    return "this kernel does not take the drop probe: Unknown error 524"
+
+
+@pytest.mark.parametrize("lack", [no_btf, no_trampolines])
+def test_auto_takes_bcc_where_core_cannot(monkeypatch, lack):
+    why = lack(monkeypatch)
+    with pair() as (a, b):
+        record = Wanted(netns=b.namespace.inode).to_record()
+        with closing(open_drops(record, 16)) as table:
+            a.send("va", gre_packet(A, B, key=3))
+            (drop,) = settled(table, 1)
+    assert drop.packet.gre.key == 3
+    assert engine_said().startswith(f"engine bcc: {why}")
+
+
+def test_without_btf_and_without_bcc_both_are_said(monkeypatch, tmp_path):
+    monkeypatch.setattr("gretrace.engine.core.VMLINUX_BTF", tmp_path / "none")
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    with pytest.raises(PrerequisiteError, match=r"no BTF .*and bcc is not installed; .*bpfcc"):
+        open_drops(Wanted().to_record(), 16)
+
+
+def test_a_missing_bcc_is_one_line_and_exit_code_4(monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    assert run(["explain-drop", "--engine", "bcc"]) == 4
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("gretrace: bcc is not installed; install it: python3-")
+    assert "Traceback" not in err
+
+
+def descriptors():
+    """What this process holds of BPF."""
+    held = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the directory itself
+            held.append(str(descriptor.readlink()))
+    return sorted(what for what in held if "bpf" in what)
+
+
+def test_nothing_stays_behind(counting):
+    before = descriptors()
+    with pair() as (_, b), counting(b):
+        assert len(descriptors()) > len(before)
+    assert descriptors() == before
+
+
+def test_a_table_read_one_by_one_is_the_table(counting):
+    with pair() as (a, b), counting(b, capacity=4096) as table:
+        for key in range(1000):
+            a.send("va", gre_packet(A, B, key=key))
+        settled(table, 1000)
+        reader = table._drops
+        assert sorted(reader.one_by_one()) == sorted(reader.items())

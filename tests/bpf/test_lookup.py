@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from gretrace.contract import LookupKey, LookupStats
-from gretrace.engine import LookupsLost, lookups, open_lookups
+from gretrace.engine import LookupsLost, bcc, core, open_lookups, symbols
 from gretrace.engine.btf import module_has_function
 from gretrace.engine.core import OBJECTS
 from gretrace.errors import PrerequisiteError
@@ -30,7 +30,6 @@ def test_programs_and_constants_have_the_sections_that_they_are_found_by():
         "fexit/ip6gre_tunnel_lookup",
         ".rodata.filter",
         ".rodata.budget",
-        ".data.totals",
     }
 
 
@@ -42,7 +41,7 @@ def test_maps_are_those_that_the_engine_reads():
     )
     types = json.loads(dump.stdout)["types"]
     maps = {t["name"] for t in types if t["kind"] == "VAR"}
-    assert maps >= {"kinds", "lookups", "decisions", "arrivals", "totals", "filter", "budget"}
+    assert maps >= {"lookups", "decisions", "arrivals", "totals", "windows", "filter", "budget"}
 
 
 def test_records_have_no_hidden_padding():
@@ -58,23 +57,32 @@ def test_a_function_that_no_module_has():
 
 
 @pytest.fixture
-def no_gre(monkeypatch, tmp_path):
-    monkeypatch.setattr(lookups, "BTF_DIRECTORY", tmp_path)
-    monkeypatch.setattr(lookups, "module_has_function", lambda _module, _name: False)
-    monkeypatch.setattr(lookups, "KALLSYMS", tmp_path / "kallsyms")
-    return tmp_path
+def kallsyms(monkeypatch, tmp_path):
+    """The list of a kernel without BTF for its modules."""
+    monkeypatch.setattr(core, "BTF_DIRECTORY", tmp_path)
+    monkeypatch.setattr(core, "module_has_function", lambda _module, _name: False)
+    monkeypatch.setattr(bcc, "KPROBES", tmp_path)
+    monkeypatch.setattr(symbols, "KALLSYMS", tmp_path / "kallsyms")
+    return tmp_path / "kallsyms"
 
 
-def test_a_kernel_without_the_modules_names_them(no_gre):
-    (no_gre / "kallsyms").write_text("0 t gre_rcv\t[other]\n")
+@pytest.mark.parametrize("engine", ["auto", "core", "bcc"])
+def test_a_kernel_without_the_modules_names_them(kallsyms, engine):
+    kallsyms.write_text("ffffffff81000000 t gre_rcv\t[other]\n")
     with pytest.raises(PrerequisiteError, match="modprobe ip_gre"):
-        open_lookups(Wanted().to_record(), 16, 0)
+        open_lookups(Wanted().to_record(), 16, 0, engine)
 
 
-def test_a_kernel_without_btf_for_its_modules_is_told_apart(no_gre):
-    (no_gre / "kallsyms").write_text("0 T gre_parse_header\t[gre]\n")
+def test_a_kernel_without_btf_for_its_modules_is_told_apart(kallsyms):
+    kallsyms.write_text("ffffffff81000000 T ip_tunnel_lookup\t[ip_tunnel]\n")
     with pytest.raises(PrerequisiteError, match="no BTF for its modules"):
-        open_lookups(Wanted().to_record(), 16, 0)
+        open_lookups(Wanted().to_record(), 16, 0, "core")
+
+
+def test_a_kernel_without_kprobes_has_no_use_for_bcc(monkeypatch, tmp_path):
+    monkeypatch.setattr(bcc, "KPROBES", tmp_path / "none")
+    with pytest.raises(PrerequisiteError, match="CONFIG_KPROBES"):
+        open_lookups(Wanted().to_record(), 16, 0, "bcc")
 
 
 def test_what_is_over_the_budget_is_no_loss():

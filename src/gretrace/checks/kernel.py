@@ -1,13 +1,20 @@
 """What the kernel and the installed packages offer."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from gretrace import features
 from gretrace.checks.registry import Check, Machine, State, check
-from gretrace.engine import drop_reasons, libbpf_version, open_drops, open_lookups
+from gretrace.engine import (
+    bcc_version,
+    drop_reasons,
+    engine_said,
+    libbpf_version,
+    open_drops,
+    open_lookups,
+)
+from gretrace.errors import PrerequisiteError
 from gretrace.wanted import Wanted
 
 # A namespace that none has: the probes attach, and count nothing.
@@ -17,6 +24,7 @@ KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 HEADERS = "install the kernel's headers: linux-headers-{release} on Debian and Ubuntu, kernel-devel"
+WITHOUT_BTF = "only for kernels without BTF: "
 
 
 @check("privileges")
@@ -64,8 +72,8 @@ def gre_in_the_kernel(_machine: Machine) -> Iterator[Check]:
 def kernel_types(_machine: Machine) -> Iterator[Check]:
     """BTF of the kernel, and of its modules."""
     if not (BTF / "vmlinux").exists():
-        remedy = "boot a kernel with CONFIG_DEBUG_INFO_BTF=y"
-        yield Check("BTF", State.MISSING, "the kernel has none", remedy)
+        remedy = "boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or let bcc compile the probes"
+        yield Check("BTF", State.ABSENT, "the kernel has none", remedy)
         return
     yield Check("BTF", State.OK, "of the kernel")
     if features.module_state("ip_tunnel") != "loaded":
@@ -73,7 +81,7 @@ def kernel_types(_machine: Machine) -> Iterator[Check]:
     if (BTF / "ip_tunnel").exists():
         yield Check("module BTF", State.OK, "of ip_tunnel")
     else:
-        remedy = "for lookup --follow boot a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y"
+        remedy = "boot a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y, or let bcc compile the probes"
         yield Check("module BTF", State.ABSENT, "the modules have none", remedy)
 
 
@@ -82,8 +90,8 @@ def drop_tracepoint(_machine: Machine) -> Iterator[Check]:
     """The tracepoint skb:kfree_skb, tried, and whether it carries reasons."""
     open_drops(NOWHERE, 1).close()
     reasons = len(drop_reasons())
-    found = f"attached and detached; {reasons} drop reasons" if reasons else "no drop reasons"
-    yield Check("explain-drop", State.OK, found)
+    told = f"{reasons} drop reasons" if reasons else "no drop reasons"
+    yield Check("explain-drop", State.OK, f"attached and detached; {told}; {engine_said()}")
 
 
 @check("lookup --follow")
@@ -96,23 +104,20 @@ def lookup_probes(_machine: Machine) -> Iterator[Check]:
         return
     lookups = open_lookups(NOWHERE, 1, 1)
     try:
-        found = "attached and detached" + ("" if lookups.watches_ipv6 else "; without IPv6")
+        without = "" if lookups.watches_ipv6 else "; without IPv6"
     finally:
         lookups.close()
-    yield Check("lookup --follow", State.OK, found)
+    yield Check("lookup --follow", State.OK, f"attached and detached{without}; {engine_said()}")
 
 
 @check("libbpf")
 def libraries(_machine: Machine) -> Iterator[Check]:
     """libbpf, and bcc for kernels without BTF."""
     yield Check("libbpf", State.OK, libbpf_version())
-    if importlib.util.find_spec("bcc"):
-        yield Check("bcc", State.OK, "installed")
-    else:
-        remedy = (
-            "only for kernels without BTF: python3-bpfcc on Debian and Ubuntu, else python3-bcc"
-        )
-        yield Check("bcc", State.ABSENT, "not installed", remedy)
+    try:
+        yield Check("bcc", State.OK, bcc_version())
+    except PrerequisiteError as error:
+        yield Check("bcc", State.ABSENT, error.what, WITHOUT_BTF + error.remedy)
 
 
 @check("kernel headers")
@@ -122,12 +127,12 @@ def build_tools(_machine: Machine) -> Iterator[Check]:
     if (Path("/lib/modules") / release / "build").exists():
         yield Check("kernel headers", State.OK, f"of {release}")
     else:
-        remedy = "only for kernels without BTF: " + HEADERS.format(release=release)
+        remedy = WITHOUT_BTF + HEADERS.format(release=release)
         yield Check("kernel headers", State.ABSENT, "not installed", remedy)
     if KPROBES.exists():
         yield Check("kprobes", State.OK, "in the kernel")
     else:
-        remedy = "only for kernels without BTF: boot one with CONFIG_KPROBES=y"
+        remedy = WITHOUT_BTF + "boot one with CONFIG_KPROBES=y"
         yield Check("kprobes", State.ABSENT, "the kernel has none", remedy)
 
 

@@ -71,7 +71,7 @@ def _watch(
     iif: str | None,
     duration: float | None,
     count: int | None,
-    engine: str,  # noqa: ARG001 auto and core are the same engine
+    engine: str,
     ready_file: Path | None,
     capacity: int,
 ) -> int:
@@ -86,7 +86,7 @@ def _watch(
             tables, all_netns=all_netns, remote=remote, local=local, key=key, iif=iif
         )
         try:
-            drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity)))
+            drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity, engine)))
         finally:
             voice.detail()
         explainer = Explainer(drops, tables, wanted, drop_reasons)

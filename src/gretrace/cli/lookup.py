@@ -166,6 +166,7 @@ def _follow(
     iif: str | None,
     duration: float | None,
     count: int | None,
+    engine: str,
     ready_file: Path | None,
     capacity: int,
     **_predicted: object,
@@ -181,7 +182,7 @@ def _follow(
         budget = rate and max(1, round(rate * LOOKUP_WINDOW))
         try:
             lookups = stack.enter_context(
-                closing(open_lookups(wanted.to_record(), capacity, budget))
+                closing(open_lookups(wanted.to_record(), capacity, budget, engine))
             )
         finally:
             voice.detail()

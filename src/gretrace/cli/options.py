@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from gretrace.engine import said
+from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
 from gretrace.keys import parse_key
 from gretrace.model import Address
@@ -113,10 +113,11 @@ live_options = options(
     ),
     click.option(
         "--engine",
-        type=click.Choice(["auto", "core"]),
+        type=click.Choice(ENGINES),
         default="auto",
         show_default=True,
-        help="core needs the kernel's BTF.",
+        envvar="GRETRACE_ENGINE",
+        help="core needs the kernel's BTF; bcc does without, and compiles when it starts.",
     ),
     ready_file_option,
 )

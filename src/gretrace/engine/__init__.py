@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gretrace.contract import LOOKUP_WINDOW_NS, TupleFilter
+from gretrace.contract import LOOKUP_WINDOW_NS, LookupBudget, TupleFilter
+
+# What `engine` may be: "auto" takes core where the kernel's BTF serves, else bcc.
+ENGINES = ("auto", "core", "bcc")
 
 # Of the decisions made within so many seconds only the first wakes a reader of a LookupTable:
 # who was woken looks again this much later, until a look finds nothing.
@@ -53,14 +56,16 @@ class DropTable(Protocol):
         """Detach and free everything."""
 
 
-def open_drops(tuple_filter: TupleFilter, capacity: int) -> DropTable:
+def open_drops(tuple_filter: TupleFilter, capacity: int, engine: str = "auto") -> DropTable:
     """Attach the drop program; `capacity` is how many kinds of drop are kept apart.
 
     Raises PrerequisiteError where this kernel or machine cannot do it.
     """
-    from gretrace.engine.core import CoreDrops
+    from gretrace.engine.choice import attach
+    from gretrace.engine.drops import Drops
+    from gretrace.engine.probes import DROPS, Settings
 
-    return CoreDrops(tuple_filter, capacity)
+    return attach(Drops, DROPS, Settings({"filter": tuple_filter}, capacity), engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +121,21 @@ class LookupTable(Protocol):
         """Detach and free everything; a second time it does nothing."""
 
 
-def open_lookups(tuple_filter: TupleFilter, capacity: int, budget: int) -> LookupTable:
+def open_lookups(
+    tuple_filter: TupleFilter, capacity: int, budget: int, engine: str = "auto"
+) -> LookupTable:
     """Attach the lookup programs.
 
     `capacity` is how many kinds (tuple and chosen tunnel) are kept apart; `budget` is how many
     events are sent at most each LOOKUP_WINDOW, 0 for all. Counts do not depend on it.
     Raises PrerequisiteError where this kernel or machine cannot do it.
     """
-    from gretrace.engine.lookups import CoreLookups
+    from gretrace.engine.choice import attach
+    from gretrace.engine.lookups import Lookups
+    from gretrace.engine.probes import LOOKUPS, Settings
 
-    return CoreLookups(tuple_filter, capacity, budget)
+    constants = {"filter": tuple_filter, "budget": LookupBudget(events=budget)}
+    return attach(Lookups, LOOKUPS, Settings(constants, capacity), engine)
 
 
 def drop_reasons() -> dict[int, str]:
@@ -133,6 +143,10 @@ def drop_reasons() -> dict[int, str]:
     from gretrace.engine.btf import kernel_enum
 
     names = kernel_enum("skb_drop_reason")
+    if not names:
+        from gretrace.engine.tracepoints import named_values
+
+        return named_values("skb/kfree_skb")
     return {value: name.removeprefix("SKB_DROP_REASON_") for value, name in names.items()}
 
 
@@ -146,8 +160,23 @@ def libbpf_version() -> str:
     return version()
 
 
+def bcc_version() -> str:
+    """Return the version of bcc, as "bcc 0.26.0".
+
+    Raises PrerequisiteError when there is none that works.
+    """
+    from gretrace.engine.compiler import bcc_version as version
+
+    return version()
+
+
+def engine_said() -> str:
+    """Return which engine loaded the last probe, and why: "engine core: ..."."""
+    return next(line for line in reversed(said()) if line.startswith("engine "))
+
+
 def said() -> list[str]:
-    """Return what libbpf and the verifier had to say so far."""
+    """Return what libbpf, bcc and the verifier had to say so far, and which engine was taken."""
     from gretrace.engine.binding import MESSAGES
 
     return MESSAGES.lines

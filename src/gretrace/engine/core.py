@@ -1,87 +1,101 @@
 """The engine that loads objects built ahead of time, fitted to this kernel by its BTF (CO-RE)."""
 
 import errno
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
 
-from gretrace.contract import DropKey, DropStats, DropTotals, TupleFilter
-from gretrace.engine import Lost
 from gretrace.engine.binding import MESSAGES
-from gretrace.engine.maps import BatchMap, Ring, read_element
+from gretrace.engine.btf import BTF_DIRECTORY, module_has_function
+from gretrace.engine.maps import EventRing, Ring
 from gretrace.engine.objects import BpfObject
+from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
-from gretrace.engine.symbols import Symbols
-from gretrace.errors import GretraceError, PrerequisiteError
+from gretrace.engine.symbols import functions_among
+from gretrace.errors import GretraceError, NotForCoreError, PrerequisiteError
 
 OBJECTS = Path(__file__).parent.parent / "objects"
-VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
+VMLINUX_BTF = BTF_DIRECTORY / "vmlinux"
 
 
 def open_object(stem: str) -> BpfObject:
-    """Open bpf/**/{stem}.bpf.c as it was built into the package."""
+    """Open bpf/**/{stem}.bpf.c as it was built into the package; BTF is not needed for that."""
     path = OBJECTS / f"{stem}.bpf.o"
     if not path.is_file():
         raise PrerequisiteError(
             f"the BPF object {stem}.bpf.o was not built", "build it: make -C bpf, or script/setup"
         )
-    if not VMLINUX_BTF.exists():
-        raise PrerequisiteError(
-            f"this kernel has no BTF ({VMLINUX_BTF})",
-            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
-        )
     return BpfObject(stem, path.read_bytes())
 
 
-class CoreProbe(ABC):
-    """A tracing object from its file to its attached programs; close() undoes all."""
+class CoreProbe:
+    """A probe by libbpf. Raises PrerequisiteError where this kernel or machine cannot do it."""
 
-    stem: ClassVar[str]
-    what: ClassVar[str]  # in words, for errors: "the ... probe"
-    needs: ClassVar[str]  # what a kernel that refuses it lacks
-
-    def __init__(self) -> None:
-        self._ring: Ring | None = None
-        self._programs: list[str] = []
-        self._object = open_object(self.stem)
+    def __init__(self, probe: Probe, settings: Settings) -> None:
+        self._probe = probe
+        self._rings: list[Ring] = []
+        if not VMLINUX_BTF.exists():
+            raise NotForCoreError(
+                f"this kernel has no BTF ({VMLINUX_BTF})",
+                "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+            )
+        self._object = open_object(probe.stem)
         try:
-            self._start(self._object)
-        except BaseException as error:
+            self._programs = _present(probe)
+            with self._explained():
+                self._load(settings)
+        except BaseException:
             self.close()
-            if isinstance(error, OSError):
-                raise self._explain(error) from error
             raise
 
-    @abstractmethod
-    def _start(self, bpf: BpfObject) -> None:
-        """Size, fill, load and attach."""
+    def _load(self, settings: Settings) -> None:
+        for program in self._probe.programs.keys() - set(self._programs):
+            self._object.leave_out(program)
+        self._object.set_max_entries(self._probe.table, settings.capacity)
+        for name, value in settings.constants.items():
+            self._object.set_constants(f".rodata.{name}", value)
+        self._object.load()
 
-    def _attach(self, program: str) -> None:
-        self._object.attach(program)
-        self._programs.append(program)
+    def has(self, program: str) -> bool:
+        """Whether a program is among those that were loaded."""
+        return program in self._programs
 
-    def _missed(self) -> int:
+    def map_fd(self, name: str) -> int:
+        """Return the descriptor of a map."""
+        return self._object.map_fd(name)
+
+    def open_ring(self, name: str) -> EventRing:
+        """Open a ring buffer."""
+        self._rings.append(Ring(self.map_fd(name)))
+        return self._rings[-1]
+
+    def attach(self) -> None:
+        """Attach all, in the order of the probe's rows."""
+        with self._explained():
+            for program in self._programs:
+                self._object.attach(program)
+
+    def missed(self) -> int:
         """Return how often a program did not run since it was running on that processor."""
         infos = (program_info(self._object.program_fd(name)) for name in self._programs)
         return sum(info.recursion_misses for info in infos)
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable when the programs sent something."""
-        if self._ring is None:
-            raise ValueError("closed")
-        return self._ring.fileno()
-
     def close(self) -> None:
         """Detach and free everything; a second time it does nothing."""
-        if self._ring:
-            self._ring.close()
-            self._ring = None
+        while self._rings:
+            self._rings.pop().close()
         self._object.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._explain(error) from error
 
     def _explain(self, error: OSError) -> GretraceError:
         """Turn the kernel's refusal into one line; -v shows all that libbpf said."""
-        if error.errno in (errno.EPERM, errno.EACCES):
+        if error.errno == errno.EPERM:
             return PrerequisiteError(
                 "the kernel refuses to load BPF programs (operation not permitted)",
                 "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; "
@@ -89,44 +103,41 @@ class CoreProbe(ABC):
             )
         said = next((line for line in MESSAGES.lines if "Error" in line or "failed" in line), "")
         detail = f"{error.strerror}" + (f" ({said})" if said else "")
-        return PrerequisiteError(
-            f"this kernel does not take the {self.what}: {detail}",
-            f"it needs {self.needs}; -v shows what the kernel said",
+        return NotForCoreError(
+            f"this kernel does not take the {self._probe.what}: {detail}",
+            "it needs BTF, tp_btf and fexit; -v shows what the kernel said",
         )
 
 
-class CoreDrops(CoreProbe):
-    """The drop program of bpf/kprobes/drop.bpf.c, attached to the tracepoint skb:kfree_skb."""
+def _present(probe: Probe) -> list[str]:
+    """Return the programs that have something to be attached to.
 
-    PROGRAM = "count_drop"
-    stem, what = "drop", "drop probe"
-    needs = "BTF and the tracepoint skb:kfree_skb"
+    Raises PrerequisiteError when one that is needed has not, NotForCoreError when only its
+    BTF is missing.
+    """
+    present = []
+    for name, place in probe.programs.items():
+        if isinstance(place, Tracepoint) or _is_described(place):
+            present.append(name)
+        elif not place.optional:
+            if functions_among({place.function}):
+                raise NotForCoreError(
+                    f"this kernel has no BTF for its modules ({BTF_DIRECTORY / place.module})",
+                    "boot a kernel built with CONFIG_DEBUG_INFO_BTF_MODULES=y",
+                )
+            raise no_tunnels()
+    return present
 
-    def __init__(self, tuple_filter: TupleFilter, capacity: int) -> None:
-        self._filter, self._capacity = tuple_filter, capacity
-        self._symbols = Symbols()
-        super().__init__()
 
-    def _start(self, bpf: BpfObject) -> None:
-        bpf.set_max_entries("drops", self._capacity)
-        bpf.set_constants(".rodata.filter", self._filter)
-        bpf.load()
-        self._drops = BatchMap(bpf.map_fd("drops"), DropKey, DropStats)
-        self._totals = bpf.map_fd("totals")
-        self._ring = Ring(bpf.map_fd("bell"))
-        self._attach(self.PROGRAM)
+def _is_described(place: Exit) -> bool:
+    # To look into BTF takes longer than all the rest; what every such module has needs no look.
+    known = not place.optional and (BTF_DIRECTORY / place.module).exists()
+    return known or module_has_function(place.module, place.function)
 
-    def drain(self) -> None:
-        """Make the descriptor unreadable again."""
-        if self._ring:
-            self._ring.take()
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Read every (struct drop_key, struct drop_stats)."""
-        return self._symbols.named(self._drops.items())
-
-    def lost(self) -> Lost:
-        """Read what was lost so far."""
-        totals = DropTotals()
-        read_element(self._totals, totals)
-        return Lost(totals.overflow, self._missed())
+def no_tunnels() -> PrerequisiteError:
+    """Return what to raise where the functions of GRE are not in the kernel."""
+    return PrerequisiteError(
+        "the modules gre and ip_tunnel are not loaded, so this kernel has no GRE tunnel yet",
+        "load them: modprobe ip_gre",
+    )

@@ -2,16 +2,22 @@
 
 import ctypes
 import errno
+import sys
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol
 
 from gretrace.engine.binding import bind, check, check_pointer
 
 _SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+_PERF_SAMPLE = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_void_p, c_uint32)
+_PERF_LOST = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64)
+# The kernel's own, linux/errno.h: a map of a kind that has no batches.
+ENOTSUPP = 524
 
 _lookup = bind("bpf_map_lookup_elem", c_int, c_int, c_void_p, c_void_p)
 _update = bind("bpf_map_update_elem", c_int, c_int, c_void_p, c_void_p, c_uint64)
+_next_key = bind("bpf_map_get_next_key", c_int, c_int, c_void_p, c_void_p)
 _lookup_batch = bind(
     "bpf_map_lookup_batch",
     *(c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
@@ -21,8 +27,13 @@ _ring_consume = bind("ring_buffer__consume", c_int, c_void_p)
 _ring_epoll_fd = bind("ring_buffer__epoll_fd", c_int, c_void_p)
 _ring_free = bind("ring_buffer__free", None, c_void_p)
 
-
-_Data: TypeAlias = ctypes.Structure | c_uint32
+_perf_new = bind(
+    "perf_buffer__new",
+    *(c_void_p, c_int, c_size_t, _PERF_SAMPLE, _PERF_LOST, c_void_p, c_void_p),
+)
+_perf_consume = bind("perf_buffer__consume", c_int, c_void_p)
+_perf_epoll_fd = bind("perf_buffer__epoll_fd", c_int, c_void_p)
+_perf_free = bind("perf_buffer__free", None, c_void_p)
 
 
 class _BatchOptions(ctypes.Structure):
@@ -31,13 +42,13 @@ class _BatchOptions(ctypes.Structure):
     _fields_: ClassVar = [("sz", c_size_t), ("elem_flags", c_uint64), ("flags", c_uint64)]
 
 
-class BatchMap:
-    """Reads a whole hash map, or array, with few system calls (bpf_lookup_batch, Linux 5.6)."""
+class TableReader:
+    """Reads a whole hash map with few system calls."""
 
     # More than any bucket holds, which is the least that the kernel wants room for.
     CHUNK = 512
 
-    def __init__(self, fd: int, key: type[_Data], value: type[ctypes.Structure]) -> None:
+    def __init__(self, fd: int, key: type[ctypes.Structure], value: type[ctypes.Structure]) -> None:
         self._fd = fd
         self._key_size, self._value_size = ctypes.sizeof(key), ctypes.sizeof(value)
         self._keys = ctypes.create_string_buffer(self.CHUNK * self._key_size)
@@ -54,6 +65,10 @@ class BatchMap:
                 *(self._fd, start, position, self._keys, self._values),
                 *(byref(count), byref(options)),
             )
+            # Batches are of v5.6, 057996380a42 ("bpf: Add batch ops to all htab bpf map").
+            if status in (-errno.EINVAL, -errno.EOPNOTSUPP, -ENOTSUPP) and start is None:
+                yield from self.one_by_one()
+                return
             if status < 0 and status != -errno.ENOENT:
                 check(status, "read the map")
             keys, values = self._keys.raw, self._values.raw
@@ -66,6 +81,17 @@ class BatchMap:
                 return
             start = position
 
+    def one_by_one(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what items() does, with two system calls for each."""
+        key = ctypes.create_string_buffer(self._key_size)
+        value = ctypes.create_string_buffer(self._value_size)
+        before = None
+        while (status := _next_key(self._fd, before, key)) != -errno.ENOENT:
+            check(status, "read the map")
+            if _lookup(self._fd, key, value) == 0:
+                yield key.raw, value.raw
+            before = key
+
 
 def read_element(fd: int, value: ctypes.Structure) -> None:
     """Read the only element of an array map into `value`."""
@@ -77,8 +103,25 @@ def write_element(fd: int, value: ctypes.Structure) -> None:
     check(_update(fd, byref(c_uint32(0)), byref(value), 0), "write the map")
 
 
+class EventRing(Protocol):
+    """Records that a program sends; they are kept until they are taken."""
+
+    lost: int  # records that found no room and that the program could not count
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there are records."""
+
+    def take(self) -> list[bytes]:
+        """Return all records since the last call, the oldest first."""
+
+    def close(self) -> None:
+        """Free it; a second time it does nothing."""
+
+
 class Ring:
-    """A ring buffer; records are kept until they are taken."""
+    """A ring buffer, one for all processors."""
+
+    lost = 0
 
     def __init__(self, fd: int) -> None:
         self._records: list[bytes] = []
@@ -87,10 +130,14 @@ class Ring:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there are records."""
+        if not self._ring:
+            raise ValueError("closed")
         return int(_ring_epoll_fd(self._ring))
 
     def take(self) -> list[bytes]:
         """Return all records since the last call."""
+        if not self._ring:
+            return []
         check(_ring_consume(self._ring), "read the ring buffer")
         taken, self._records = self._records, []
         return taken
@@ -104,3 +151,46 @@ class Ring:
     def _keep(self, _context: int, data: int, size: int) -> int:
         self._records.append(ctypes.string_at(data, size))
         return 0
+
+
+class PerfRings:
+    """A ring for each processor, for kernels without ring buffers (perf events, v4.3).
+
+    Records begin with their time, by which those of all processors are put in order.
+    """
+
+    PAGES = 64  # for each processor
+
+    def __init__(self, fd: int) -> None:
+        self.lost = 0
+        self._records: list[bytes] = []
+        self._keeper, self._counter = _PERF_SAMPLE(self._keep), _PERF_LOST(self._count)
+        self._rings = check_pointer(
+            _perf_new(fd, self.PAGES, self._keeper, self._counter, None, None), "open the ring"
+        )
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there are records."""
+        if not self._rings:
+            raise ValueError("closed")
+        return int(_perf_epoll_fd(self._rings))
+
+    def take(self) -> list[bytes]:
+        """Return all records since the last call; a few bytes of padding may follow each."""
+        if not self._rings:
+            return []
+        check(_perf_consume(self._rings), "read the perf rings")
+        taken, self._records = self._records, []
+        return sorted(taken, key=lambda record: int.from_bytes(record[:8], sys.byteorder))
+
+    def close(self) -> None:
+        """Free the rings; a second time it does nothing."""
+        if self._rings:
+            _perf_free(self._rings)
+            self._rings = 0
+
+    def _keep(self, _context: int, _processor: int, data: int, size: int) -> None:
+        self._records.append(ctypes.string_at(data, size))
+
+    def _count(self, _context: int, _processor: int, lost: int) -> None:
+        self.lost += lost

@@ -9,6 +9,16 @@ KALLSYMS = Path("/proc/kallsyms")
 _CODE = "tTwW"
 
 
+def functions_among(names: set[str]) -> set[str]:
+    """Return those functions that are in the kernel or its loaded modules."""
+    with KALLSYMS.open(encoding="ascii", errors="replace") as symbols:
+        return {
+            name
+            for line in symbols
+            if (name := line[19:].partition("\t")[0].rstrip()) in names and line[17] in _CODE
+        }
+
+
 class Symbols:
     """Names the places of drops where bpf_snprintf() is missing (before v5.13)."""
 

@@ -1,0 +1,183 @@
+"""The engine that compiles the programs where they run, by bcc, for kernels without BTF."""
+
+import ctypes
+import os
+from collections.abc import Iterable
+from ctypes import c_int, c_void_p
+from pathlib import Path
+from typing import Any
+
+from gretrace.engine.binding import bind
+from gretrace.engine.compiler import compile_text, load_bcc, quoting
+from gretrace.engine.core import OBJECTS, no_tunnels
+from gretrace.engine.layout import HEADERS, Field, definitions
+from gretrace.engine.maps import EventRing, PerfRings, Ring
+from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
+from gretrace.engine.programs import program_info
+from gretrace.engine.symbols import functions_among
+from gretrace.errors import PrerequisiteError
+
+SOURCES = OBJECTS / "bcc"
+KPROBES = Path("/sys/bus/event_source/devices/kprobe")
+MODULES = Path("/lib/modules")
+
+# uapi/linux/bpf.h
+_PROG_TYPE_KPROBE, _MAP_TYPE_RINGBUF = 2, 27
+# Younger helpers by their number, and what does for them: v5.5, 6ae08ae3dea2 ("bpf: Add
+# probe_read_{user, kernel} and probe_read_{user, kernel}_str helpers"); v5.6, 5576b991e9c1 ("bpf:
+# Add BPF_FUNC_jiffies64"), for which a clock that never stands still only costs more.
+_YOUNG_HELPERS = {
+    113: ("bpf_probe_read_kernel", "bpf_probe_read"),
+    115: ("bpf_probe_read_kernel_str", "bpf_probe_read_str"),
+    118: ("bpf_jiffies64", "bpf_ktime_get_ns"),
+}
+
+_probe_helper = bind("libbpf_probe_bpf_helper", c_int, c_int, c_int, c_void_p)
+_probe_map_type = bind("libbpf_probe_bpf_map_type", c_int, c_int, c_void_p)
+
+
+def has_rings() -> bool:
+    """Whether the running kernel has ring buffers (v5.8)."""
+    return bool(_probe_map_type(_MAP_TYPE_RINGBUF, None) > 0)
+
+
+class BccProbe:
+    """A probe by bcc. Raises PrerequisiteError where this kernel or machine cannot do it."""
+
+    def __init__(self, probe: Probe, settings: Settings) -> None:
+        self._probe = probe
+        self._rings: list[Ring | PerfRings] = []
+        self._functions: list[Any] = []
+        self._bpf: Any = None
+        self._bcc = load_bcc()
+        self._programs = _present(probe)
+        self._ring_type = Ring if has_rings() else PerfRings
+        variant = "" if self._ring_type is Ring else ".perf"
+        source = (SOURCES / f"{probe.stem}{variant}.c").read_text()
+        text = _prelude(source, settings) + source
+        self._bpf = compile_text(self._bcc, text, SOURCES, probe.what)
+
+    def has(self, program: str) -> bool:
+        """Whether a program is among those that can be attached."""
+        return program in self._programs
+
+    def map_fd(self, name: str) -> int:
+        """Return the descriptor of a map."""
+        fd = int(self._bcc.libbcc.lib.bpf_table_fd(self._bpf.module, name.encode()))
+        if fd < 0:
+            raise ValueError(f"no map {name}")
+        return fd
+
+    def open_ring(self, name: str) -> EventRing:
+        """Open a ring buffer, or what does for it on this kernel."""
+        self._rings.append(self._ring_type(self.map_fd(name)))
+        return self._rings[-1]
+
+    def attach(self) -> None:
+        """Load and attach all, in the order of the probe's rows."""
+        with quoting(f"this kernel does not take the {self._probe.what} of bcc", _WHAT_IT_NEEDS):
+            for program in self._programs:
+                self._attach(program, self._probe.programs[program])
+
+    def _attach(self, program: str, place: Tracepoint | Exit) -> None:
+        bpf, name = self._bpf, program.encode()
+        if isinstance(place, Tracepoint):
+            self._load(name, self._bcc.BPF.RAW_TRACEPOINT)
+            bpf.attach_raw_tracepoint(tp=place.name.encode(), fn_name=name)
+            return
+        entry = name + b"_entry"
+        for part in (entry, name):
+            self._load(part, self._bcc.BPF.KPROBE)
+        # The return first: one whose entry was not seen finds zeros, and so no packet.
+        bpf.attach_kretprobe(event=place.function.encode(), fn_name=name)
+        bpf.attach_kprobe(event=place.function.encode(), fn_name=entry)
+
+    def _load(self, name: bytes, kind: int) -> None:
+        self._functions.append(self._bpf.load_func(name, kind))
+
+    def missed(self) -> int:
+        """Return how often a program did not run since it was running on that processor."""
+        return sum(program_info(loaded.fd).recursion_misses for loaded in self._functions)
+
+    def close(self) -> None:
+        """Detach and free everything; a second time it does nothing."""
+        while self._rings:
+            self._rings.pop().close()
+        if self._bpf is not None:
+            self._bpf.cleanup()
+            self._bpf = None
+
+
+_WHAT_IT_NEEDS = "it needs kprobes and raw tracepoints; -v shows what the kernel said"
+
+
+def _present(probe: Probe) -> list[str]:
+    """Return the programs that have something to be attached to."""
+    if probe.exits and not KPROBES.exists():
+        raise PrerequisiteError("the kernel has no kprobes", "boot one with CONFIG_KPROBES=y")
+    functions = functions_among({place.function for place in probe.exits.values()})
+    for place in probe.exits.values():
+        if not place.optional and place.function not in functions:
+            raise no_tunnels()
+    missing = {name for name, place in probe.exits.items() if place.function not in functions}
+    return [name for name in probe.programs if name not in missing]
+
+
+def _prelude(source: str, settings: Settings) -> str:
+    """Return what the source leaves to its compilation: the kernel's layout and the settings."""
+    lines = [
+        "#include <asm/ptrace.h>",
+        f"#define CAPACITY {settings.capacity}",
+        f"#define PAGE_SIZE {os.sysconf('SC_PAGE_SIZE')}",
+    ]
+    lines += [
+        f"#define CONSTANT_{name} {initializer(value)}"
+        for name, value in settings.constants.items()
+    ]
+    lines += [
+        f"#define {young} {old}"
+        for number, (young, old) in _YOUNG_HELPERS.items()
+        if _probe_helper(_PROG_TYPE_KPROBE, number, None) == 0
+    ]
+    others = (path.read_text() for path in sorted(SOURCES.glob("*.c")))
+    return "\n".join(lines) + "\n" + definitions(source, others, ask_headers)
+
+
+def initializer(value: Any) -> str:
+    """Write a ctypes structure as C does."""
+    if isinstance(value, ctypes.Structure):
+        parts = [getattr(value, name) for name, *_ in value._fields_]
+    elif isinstance(value, ctypes.Array):
+        parts = list(value)
+    else:
+        return str(int(value))
+    return "{" + ", ".join(map(initializer, parts)) + "}"
+
+
+def ask_headers(fields: Iterable[Field]) -> dict[Field, int]:
+    """Return where fields lie, in bytes, by the headers of the running kernel.
+
+    Raises PrerequisiteError when they are not installed.
+    """
+    wanted = list(fields)
+    release = os.uname().release
+    tree = MODULES / release / "build"
+    if not tree.is_dir():
+        raise PrerequisiteError(
+            "this kernel has neither BTF nor headers to tell where its fields lie",
+            f"install the headers: linux-headers-{release} on Debian and Ubuntu, "
+            f"kernel-devel-{release} on Fedora and RHEL",
+        )
+    # A program that returns a number begins with the instruction that loads it.
+    text = "".join(f"#include <{header}>\n" for header in HEADERS) + "".join(
+        f"int field_{number}(void *ctx) {{ return offsetof(struct {structure}, {field}); }}\n"
+        for number, (structure, field) in enumerate(wanted)
+    )
+    bpf = compile_text(load_bcc(), text, None, f"headers of {release}")
+    try:
+        return {
+            field: int.from_bytes(bpf.dump_func(f"field_{number}".encode())[4:8], "little")
+            for number, field in enumerate(wanted)
+        }
+    finally:
+        bpf.cleanup()
