@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from gretrace.engine import open_drops
+from gretrace.engine.btf import BTF_DIRECTORY
 from gretrace.features import has_gre
-from tests.lab.session import causes_seen
+from gretrace.wanted import Wanted
+from tests.lab.session import ENGINE, causes_seen
 
 outcomes = defaultdict(list)
 
@@ -33,6 +36,13 @@ def kernel():
         pytest.fail(f"the lab cannot run: {reason}")
     if reason:
         pytest.skip(f"{reason}; script/test runs the lab in a guest", allow_module_level=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(kernel):  # noqa: ARG001 - it loads ip_gre
+    """Let bcc do what it does once for a kernel, which takes longer than a test waits."""
+    if ENGINE == "bcc" or not (BTF_DIRECTORY / "vmlinux").exists():
+        open_drops(Wanted(netns=1).to_record(), 1, ENGINE).close()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -15,6 +15,9 @@ from gretrace.namespaces import enter
 
 PATIENCE = 60  # seconds; an emulated machine is slow
 
+# Which engine the lab is held against; the commands take it from the environment too.
+ENGINE = os.environ.get("GRETRACE_ENGINE", "auto")
+
 # What the test that is running was told, for the table of causes at the end of script/test.
 causes_seen = set()
 

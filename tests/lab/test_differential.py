@@ -18,6 +18,7 @@ from gretrace.tunnels import TunnelTable
 from gretrace.wanted import Wanted
 from tests.frames import gre, ipv4, ipv6, udp
 from tests.lab.hosts import hosts, run, wire
+from tests.lab.session import ENGINE
 
 TABLES = 200
 PACKETS = 110
@@ -182,7 +183,7 @@ def test_the_model_equals_the_kernel_on_random_tunnels_and_packets():
     with lab() as (a, b), a.sender("va") as first, a.sender("vc") as second:
         senders = (first, second)
         wanted = Wanted(netns=b.namespace.inode)
-        with closing(open_lookups(wanted.to_record(), 16384, 0)) as lookups:
+        with closing(open_lookups(wanted.to_record(), 16384, 0, ENGINE)) as lookups:
             assert lookups.watches_ipv6
             for seed in seeds:
                 wrong = compare(seed, senders, b, lookups)
