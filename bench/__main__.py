@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from bench import report, responder, scale
-from bench.tracing import PEERS, TOOLS
+from bench import installed, report, responder, scale
+from bench.tools import PEERS, TOOLS, chosen
 
 OUT = Path(".cache/bench")
 PARTS = ("responder", "tracing", "tunnels", "kinds")
@@ -38,6 +38,7 @@ def main(against, parts, kernel, rounds, packets, tools, output):
             results[part] = responder.measure(against)
         elif part == "tracing":
             results[part] = trace(kernel, rounds, packets, tools)
+            results["installed"] = installed.rows([tool for tool in chosen(tools) if tool.command])
         else:
             results[part] = getattr(scale, part)()
     (OUT / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -53,7 +54,7 @@ def release(kernel):
 
 def trace(kernel, rounds, packets, tools):
     """Run bench.tracing in a guest; return its rows, also of those tools that are missing."""
-    here = [tool for tool in TOOLS if not tools or tool.name in tools]
+    here = chosen(tools)
     missing = [tool for tool in here if tool.foreign and not (PEERS / "usr/bin").exists()]
     rows = OUT / "tracing.jsonl"
     rows.unlink(missing_ok=True)

@@ -3,10 +3,13 @@
 import os
 import platform
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from tabulate import tabulate
+
+LARGEST = 4  # parts of an installation that are named
 
 
 def machine():
@@ -28,8 +31,9 @@ def tables(results):
         "responder": ("The responder, ns a packet (BPF_PROG_TEST_RUN)", _plain),
         "tracing": (
             f"Traffic under watch, instructions a packet, in {results['kernel of the guest']}",
-            _tracing,
+            tracing,
         ),
+        "installed": ("What each takes to watch: s of the guest, MB", partial(_needs, results)),
         "tunnels": ("explain-drop among many tunnels: s, MB, microseconds", _plain),
         "kinds": ("Many kinds of drop at once: s, MB, s of CPU", _plain),
     }
@@ -48,7 +52,8 @@ def _plain(rows):
     return rows
 
 
-def _tracing(rows):
+def tracing(rows):
+    """Return a row for each tool and kind of packet: medians, and what they are to nothing."""
     by_tool = defaultdict(list)
     for row in rows:
         by_tool[row["work"], row["tool"]].append(row)
@@ -66,17 +71,47 @@ def _tool(work, tool, rows, bare):
     if not measured:
         # The last line of what it said is the reason.
         return shown | {"running": rows[0]["error"].strip().splitlines()[-1][:60]}
-    middle = {
-        name: median(row[name] for row in measured)
-        for name in ("running", "path", "shown", "start", "memory")
-        if measured[0].get(name) is not None
-    }
+    middle = _medians(measured, "packets", "running", "path", "each", "shown", "told")
+    # Whole numbers: of rejected packets a few have more, as the kernel answers some by ICMP.
+    each = round(middle["each"]) if "each" in middle else None
+    events = middle.get("shown")
     return shown | {
+        "sent": int(middle["packets"]),
         "running": middle["running"],
         "ratio": middle["running"] / bare if bare else None,
         "path": middle["path"],
         "path ratio": middle["path"] / bare if bare else None,
-        "events": middle.get("shown"),
-        "start, s": middle.get("start"),
-        "MB": middle.get("memory"),
+        "events a packet": each,
+        "shown": events,
+        "missing": None if each is None else max(0, round(each * middle["packets"] - events)),
+        "told": middle.get("told"),
+    }
+
+
+def _needs(results, sizes):
+    """Return rows of what the tools need to start, in memory and on disk."""
+    by_tool = defaultdict(list)
+    for row in results["tracing"]:
+        if "start" in row:
+            by_tool[row["tool"]].append(row)
+    return [_need(size, _medians(by_tool[size["tool"]], "start", "memory")) for size in sizes]
+
+
+def _need(size, middle):
+    largest = sorted(size.get("of", {}).items(), key=lambda part: -part[1])[:LARGEST]
+    return {
+        "attached": size["tool"],
+        "first event, s": middle.get("start"),
+        "peak memory": middle.get("memory"),
+        "installed": size.get("megabytes"),
+        "of that": size.get("error") or ", ".join(f"{name} {part:.1f}" for name, part in largest),
+    }
+
+
+def _medians(rows, *names):
+    """Return the medians of the values that every row has."""
+    return {
+        name: median(row[name] for row in rows)
+        for name in names
+        if rows and all(name in row for row in rows)
     }

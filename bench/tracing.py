@@ -2,7 +2,8 @@
 
 Every tool watches the same packets, one after the other, round by round. Of each flood the
 time that all processes together were busy is taken from the scheduler's account, so that the
-reader's work counts too; without the reader's share it is the cost in the packet's path.
+reader's work counts too; without the reader's share it is the cost in the packet's path. Of a
+reader that polls without a rest, what it does when there is nothing left to read is no part of it.
 """
 
 import json
@@ -18,54 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.sender import flood
+from bench.tools import PEERS, Tool, chosen
 from gretrace.namespaces import entered
 from tests.frames import gre_packet, udp
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run, tunnel_b
 
-GRETRACE = str(Path(sys.executable).with_name("gretrace"))
-PEERS = Path(".cache/peers")
 SCRIPTS = Path(__file__).parent / "scripts"
 READY_AT_MOST = 1500  # seconds of the guest's time, which are instructions
-SETTLED = 0.4
+# Seconds between two looks, and looks in a row that find nothing more done: libpcap hands over
+# what it has after a second.
+SETTLED, QUIET = 0.4, 4
+# Without a time zone, libc looks at /etc/localtime for every time that is printed, and the
+# guest's files answer a hundred times slower than a disk.
+ENVIRONMENT = {**os.environ, "TZ": "UTC0"}
+WARM_UP = 64  # packets, few enough that no tool loses events of them
 # asm-generic/socket.h; the port of tests.frames.udp()
 SO_RCVBUFFORCE, DISCARD = 33, 9
-
-
-@dataclass(frozen=True)
-class Tool:
-    """Something that watches, how it is called, and how one knows that it does."""
-
-    name: str
-    command: tuple[str, ...]
-    foreign: bool = False  # lives in the root of .cache/peers
-    shows_packets: bool = True  # prints a line for each, so that lines are events
-    ready: bytes = b"20.1.1."  # what it says once it watches, if not before it saw a packet
-
-
-RECEIVE_PATH = (
-    "^(netif_rx|__netif_receive_skb_core|ip_rcv|ip_rcv_core|ip_rcv_finish_core|ip_local_deliver"
-    "|ip_protocol_deliver_rcu|iptunnel_pull_header|gro_cells_receive|udp_rcv|udp_queue_rcv_skb"
-    "|sk_skb_reason_drop|kfree_skbmem)$"
-)
-TOOLS = [
-    Tool("nothing", ()),
-    Tool("explain-drop", (GRETRACE, "explain-drop"), shows_packets=False),
-    Tool("lookup --follow", (GRETRACE, "lookup", "--follow")),
-    Tool("lookup --follow -o json", (GRETRACE, "lookup", "--follow", "-o", "json")),
-    Tool("lookup --follow --rate 0", (GRETRACE, "lookup", "--follow", "--rate", "0")),
-    Tool("bpftrace, printing", ("bpftrace", "/scripts/printing.bt"), foreign=True),
-    Tool(
-        "bpftrace, counting", ("bpftrace", "/scripts/counting.bt"), foreign=True,
-        shows_packets=False, ready=b"ready",
-    ),
-    Tool("tcpdump", ("tcpdump", "-lni", "vb", "proto", "47"), foreign=True, ready=b"listening"),
-    Tool("pwru proto 47", ("pwru", "proto", "47"), foreign=True, ready=b"Listening"),
-    # All its functions take long to attach in an emulated guest; a dozen say how it compares.
-    Tool(
-        "pwru proto 47, a dozen functions",
-        ("pwru", "--filter-func", RECEIVE_PATH, "proto", "47"), foreign=True, ready=b"Listening",
-    ),
-]  # fmt: skip
 
 
 def busy():
@@ -88,53 +57,71 @@ def others_busy():
     return spent
 
 
-def settle():
-    """Wait until whoever reads has caught up."""
-    before = sum(others_busy().values())
-    while True:
-        time.sleep(SETTLED)
-        now = sum(others_busy().values())
-        if now - before < SETTLED * 1e9 / 20:
-            return
-        before = now
-
-
-@dataclass(frozen=True)
+@dataclass
 class Running:
     """A tool at work."""
 
+    tool: Tool
     pid: int
     out: Path
-    start: float  # seconds from its launch to the first packet that it saw
+    start: float  # seconds from its launch to the first packet that it showed
+    said: str = ""  # all that it wrote, once it has ended
+
+    def shown(self):
+        """Return how many lines it has put out so far."""
+        return self.out.read_bytes().count(b"\n")
+
+    def last_shown(self):
+        """Return when it put out a line last, as time.time(); the file's clock ticks in ms."""
+        return self.out.stat().st_mtime
+
+    def idle(self):
+        """Return the share of the processor that it takes while there is nothing to see."""
+        if not self.tool.polls:
+            return 0.0
+        before, began = busy()[self.pid], time.monotonic()
+        time.sleep(1)
+        return (busy()[self.pid] - before) / (time.monotonic() - began) / 1e9
+
+
+def settle(running):
+    """Wait until whoever reads has caught up; who polls has, once it shows nothing more."""
+    polls = running and running.tool.polls
+    quiet, before = 0, 0
+    while quiet < QUIET:
+        now = running.shown() if polls else sum(others_busy().values())
+        quiet = quiet + 1 if now - before <= (0 if polls else SETTLED * 1e9 / 20) else 0
+        before = now
+        time.sleep(SETTLED)
 
 
 @contextmanager
-def watching(tool, host, send):
-    """Run a tool in a host; inside the block it has shown that it sees packets."""
+def watching(tool, host, wake):
+    """Run a tool in a host; inside the block it has shown that it sees packets.
+
+    `wake` sends a packet that every tool has to show.
+    """
     if not tool.command:
         yield None
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        out, ready = Path(directory) / "out", Path(directory) / "ready"
-        command = list(tool.command)
-        if tool.foreign:
-            command = ["chroot", str(PEERS), *command]
-        else:
-            command += ["--ready-file", str(ready)]
-        with out.open("wb") as sink:
+        out, errors = Path(directory) / "out", Path(directory) / "errors"
+        command = ["chroot", str(PEERS), *tool.command] if tool.foreign else tool.command
+        with out.open("wb") as sink, errors.open("wb") as complaints:
             started = time.monotonic()
             process = subprocess.Popen(
-                ["ip", "netns", "exec", host.name, *command], stdout=sink, stderr=sink
-            )
+                ["ip", "netns", "exec", host.name, *command], stdout=sink, stderr=complaints,
+                env=ENVIRONMENT,
+            )  # fmt: skip
         try:
-            until = started + READY_AT_MOST
-            while not (ready.exists() if not tool.foreign else is_awake(tool, out, send)):
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"{tool.name} does not watch: {out.read_text()[-500:]}")
+            while tool.seen not in out.read_bytes():
+                if process.poll() is not None or time.monotonic() > started + READY_AT_MOST:
+                    raise RuntimeError(f"{tool.name} does not watch: {errors.read_text()[-500:]}")
+                wake(1)
                 time.sleep(0.1)
-            started = time.monotonic() - started
-            settle()
-            yield Running(process.pid, out, started)
+            running = Running(tool, process.pid, out, time.monotonic() - started)
+            settle(running)
+            yield running
         finally:
             process.send_signal(signal.SIGINT)
             try:
@@ -142,13 +129,7 @@ def watching(tool, host, send):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def is_awake(tool, out, send):
-    """Whether a tool that says nothing of being attached has seen a packet."""
-    send(1)
-    time.sleep(0.5)
-    return tool.ready in out.read_bytes()
+        running.said = out.read_text() + errors.read_text()
 
 
 @contextmanager
@@ -162,19 +143,28 @@ def listening(host):
         yield
 
 
-def measure(tool, host, send, packets):
-    """Instructions for a packet, in all and without the reader, and the events that were shown."""
-    with watching(tool, host, send) as running, listening(host):
-        send(200)
-        settle()
-        shown = lines(running)
-        before, sender = others_busy(), time.process_time_ns()
+def measure(tool, host, send, wake, packets):
+    """Instructions for a packet, in all and without the reader, and what became of the events."""
+    packets = min(packets, tool.most or packets)
+    row = {"packets": packets}
+    with watching(tool, host, wake) as running, listening(host):
+        woken = running.shown() if running else 0
+        send(WARM_UP)
+        settle(running)
+        shown, idle = (running.shown(), running.idle()) if running else (0, 0.0)
+        before, began, sender = others_busy(), time.time(), time.process_time_ns()
         send(packets)
         sender = time.process_time_ns() - sender
-        settle()
-        after = others_busy()
-        row = {"shown": lines(running) - shown if tool.shows_packets and running else None}
-        row |= {"start": running.start, "memory": peak_memory(running.pid)} if running else {}
+        settle(running)
+        after, ended = others_busy(), time.time()
+        if running:
+            row |= {"start": running.start, "memory": peak_memory(running.pid)}
+            rested = ended - max(began, running.last_shown())
+            after[running.pid] -= round(idle * rested * 1e9)
+            if tool.shows_packets:
+                row |= {"each": (shown - woken) / WARM_UP, "shown": running.shown() - shown}
+    if tool.told and running:
+        row["told"] = tool.told(running.said)
     spent = {pid: after[pid] - before.get(pid, 0) for pid in after}
     total = sender + sum(spent.values())
     reader = spent[running.pid] if running else 0
@@ -185,15 +175,6 @@ def peak_memory(pid):
     """Return the largest resident size that a process has had, in megabytes (VmHWM)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-def lines(running):
-    """Count the lines of what a tool has said so far."""
-    return running.out.read_bytes().count(b"\n") if running else 0
-
-
-def chosen(names):
-    return [tool for tool in TOOLS if not names or tool.name in names]
 
 
 def prepare():
@@ -220,7 +201,7 @@ def main(argument):
         inner = udp(INNER_A, INNER_B)
         work = {"accepted": gre_packet(A, B, inner), "rejected": gre_packet(A, B, inner, key=7)}
         for kind, packet in work.items():
-            with flood(a, "va", packet) as send:
+            with flood(a, "va", packet) as send, flood(a, "va", work["rejected"]) as wake:
                 broken = set()
                 for number in range(rounds):
                     for tool in chosen(wanted["tools"]):
@@ -228,7 +209,7 @@ def main(argument):
                             continue
                         row = {"work": kind, "tool": tool.name, "round": number}
                         try:
-                            row |= measure(tool, b, send, packets)
+                            row |= measure(tool, b, send, wake, packets)
                         except (RuntimeError, OSError) as error:
                             broken.add(tool.name)
                             row["error"] = str(error)
