@@ -12,7 +12,7 @@ import pytest
 
 from gretrace.contract import LOOKUP_WINDOW_NS
 from gretrace.decode import decode_decision, decode_lookup_entry
-from gretrace.engine import open_lookups
+from gretrace.engine import bcc, open_lookups
 from gretrace.errors import PrerequisiteError
 from gretrace.wanted import Wanted
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
@@ -367,6 +367,25 @@ def test_the_first_of_a_window_wakes_the_reader():
             assert select.select([table], [], [], 10) == ([table], [], [])
             assert len(table.take()) == 1
             time.sleep(2 * LOOKUP_WINDOW_NS / 1e9)
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_by_bcc_with_and_without_ring_buffers(monkeypatch, rings):
+    """On every kernel of the lab, whichever engine it would take by itself."""
+    monkeypatch.setattr(bcc, "has_rings", lambda: rings)
+    with pair() as (a, b):
+        tunnel_b(b, "key 1")
+        record = Wanted(netns=b.namespace.inode).to_record()
+        with closing(open_lookups(record, 64, 0, "bcc")) as table:
+            for key in (1, 2):
+                a.send("va", gre_packet(A, B, key=key), times=50)
+            events = settled(table, 100)
+            assert [(seen.key, seen.tunnel_name) for seen in events] == [
+                *[(1, "gre1")] * 50,
+                *[(2, None)] * 50,
+            ]
+            assert {(entry.key, entry.count) for entry in counts(table)} == {(1, 50), (2, 50)}
+            assert not table.lost().sentences()
 
 
 def test_healthy_traffic_both_ways():
