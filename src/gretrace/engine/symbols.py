@@ -28,19 +28,23 @@ class Symbols:
 
     def named(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         """Fill in the empty places of (struct drop_key, struct drop_stats)."""
-        kept = list(entries)
-        nameless = {
-            _location(key) for key, stats in kept if not stats[DropStats.place.offset]
-        } - self._names.keys()
-        if nameless:
-            self._names |= self._look_up(nameless)
-        for key, stats in kept:
-            place = DropStats.place
-            if stats[place.offset]:
+        unknown = []
+        for key, stats in entries:
+            if stats[DropStats.place.offset]:
                 yield key, stats
-                continue
-            name = self._names[_location(key)].ljust(place.size, b"\0")
-            yield key, stats[: place.offset] + name + stats[place.offset + place.size :]
+            elif _location(key) in self._names:
+                yield key, self._fill_in(key, stats)
+            else:
+                unknown.append((key, stats))
+        if unknown:
+            self._names |= self._look_up({_location(key) for key, _ in unknown})
+        for key, stats in unknown:
+            yield key, self._fill_in(key, stats)
+
+    def _fill_in(self, key: bytes, stats: bytes) -> bytes:
+        place = DropStats.place
+        name = self._names[_location(key)].ljust(place.size, b"\0")
+        return stats[: place.offset] + name + stats[place.offset + place.size :]
 
     def _look_up(self, addresses: set[int]) -> dict[int, bytes]:
         """Find the function before each address, in one pass: the list is long, and not sorted."""
