@@ -64,10 +64,18 @@ def module_state(module: str) -> str | None:
     if f"/{module}.ko" in _read(installed / "modules.dep"):
         return "loadable"
     # A container has no /lib/modules of its host; the names of built-in functions remain.
-    from gretrace.engine.btf import kernel_has_function
-
     function = OF_MODULE.get(module)
-    return "built in" if function and kernel_has_function(function) else None
+    return "built in" if function and _has_function(function) else None
+
+
+def _has_function(name: str) -> bool:
+    from gretrace.engine.btf import BTF_DIRECTORY, kernel_has_function
+    from gretrace.engine.symbols import functions_among
+
+    # The list of symbols is long; where there is BTF, asking that is quicker.
+    if (BTF_DIRECTORY / "vmlinux").exists():
+        return kernel_has_function(name)
+    return bool(functions_among({name}))
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -123,8 +124,31 @@ def test_a_cache_that_cannot_be_written_does_not_matter(monkeypatch, tmp_path):
     assert layout.cached(FIELDS, lambda fields: dict.fromkeys(fields, 1))[FIELDS[0]] == 1
 
 
+def test_headers_tell_where_fields_lie(monkeypatch, tmp_path):
+    include = tmp_path / "include"
+    shutil.copytree(bcc.SOURCES / "include", include)
+    for header in layout.HEADERS:
+        (include / header).parent.mkdir(exist_ok=True)
+        (include / header).touch()
+    (include / layout.HEADERS[0]).write_text(
+        "#define offsetof(type, member) __builtin_offsetof(type, member)\n"
+        "struct sk_buff { char before[24]; union { void *dev; int other; }; int tail; };\n"
+    )
+    monkeypatch.setenv("BCC_KERNEL_SOURCE", str(tmp_path))
+    fields = [("sk_buff", "dev"), ("sk_buff", "tail"), ("sk_buff", "before")]
+    assert list(bcc.ask_headers(fields).values()) == [24, 32, 0]
+    assert os.environ["BCC_KERNEL_SOURCE"] == str(tmp_path)
+
+
+def test_code_that_returns_no_constant_is_not_believed():
+    assert bcc._returned(b"\xb7\x00\x00\x00\x20\x00\x00\x00") == 32
+    with pytest.raises(PrerequisiteError):
+        bcc._returned(b"\xbf\x10\x00\x00\x00\x00\x00\x00")
+
+
 def test_without_btf_and_headers_the_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(bcc, "MODULES", tmp_path)
+    monkeypatch.setattr(bcc, "KHEADERS", tmp_path / "none")
     with pytest.raises(PrerequisiteError, match=f"linux-headers-{re.escape(os.uname().release)}"):
         bcc.ask_headers(FIELDS)
 
@@ -149,6 +173,8 @@ def test_without_btf_the_tracepoint_tells_of_reasons(tracefs):
             "raise OSError('libLLVM-14.so.1: not found')",
             "cannot load its library or LLVM .*libbpfcc",
         ),
+        ("import nothing_of_that_name", "cannot load its library or LLVM .*nothing_of_that_name"),
+        ("None.bpf_new_function", "cannot load its library or LLVM .*bpf_new_function"),
     ],
 )
 def test_a_bcc_that_is_of_no_use_is_told_apart(monkeypatch, tmp_path, module, said):

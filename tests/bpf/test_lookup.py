@@ -81,7 +81,7 @@ def test_a_kernel_without_btf_for_its_modules_is_told_apart(kallsyms):
 
 def test_a_kernel_without_kprobes_has_no_use_for_bcc(monkeypatch, tmp_path):
     monkeypatch.setattr(bcc, "KPROBES", tmp_path / "none")
-    with pytest.raises(PrerequisiteError, match="CONFIG_KPROBES"):
+    with pytest.raises(PrerequisiteError, match="CONFIG_KPROBE_EVENTS"):
         open_lookups(Wanted().to_record(), 16, 0, "bcc")
 
 

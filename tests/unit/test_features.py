@@ -9,6 +9,8 @@ def nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "PROC_MODULES", tmp_path / "modules")
     monkeypatch.setattr(features, "MODULES", tmp_path)
     monkeypatch.setattr("gretrace.engine.btf.kernel_has_function", lambda _name: False)
+    monkeypatch.setattr("gretrace.engine.symbols.KALLSYMS", tmp_path / "kallsyms")
+    (tmp_path / "kallsyms").write_text("0000000000000000 T ip_rcv\n")
     release = tmp_path / features.os.uname().release
     release.mkdir()
     return tmp_path, release
@@ -37,6 +39,13 @@ def test_loaded_built_in_or_loadable(nothing, name, text):
 def test_built_in_without_a_module_tree(nothing, monkeypatch):
     del nothing
     monkeypatch.setattr("gretrace.engine.btf.kernel_has_function", lambda name: "gre" in name)
+    assert features.has_gre()
+
+
+def test_built_in_without_a_module_tree_and_without_btf(nothing, monkeypatch):
+    monkeypatch.setattr("gretrace.engine.btf.BTF_DIRECTORY", nothing[0])
+    assert not features.has_gre()
+    (nothing[0] / "kallsyms").write_text("0000000000000000 T gre_parse_header\n")
     assert features.has_gre()
 
 

@@ -2,6 +2,7 @@
 
 from gretrace.contract import DropKey, DropStats
 from gretrace.decode import parse_place
+from gretrace.engine import Lost
 from gretrace.engine.symbols import Symbols
 from gretrace.model import Place
 
@@ -44,6 +45,15 @@ def test_functions_of_one_name_are_told_apart(tmp_path):
 
 def test_a_return_address_behind_the_function_is_of_the_function(tmp_path):
     assert places(tmp_path, entry(0xFFFFFFFFC0BB0000 + 0)) == [Place("gre_rcv", "gre")]
+
+
+def test_a_list_that_hides_its_addresses_is_told(tmp_path):
+    path = tmp_path / "kallsyms"
+    path.write_text("".join("0" * 16 + line[16:] + "\n" for line in KALLSYMS.splitlines()))
+    symbols = Symbols(path)
+    assert len(list(symbols.named([entry(0xFFFFFFFFC0AA0041)]))) == 1
+    assert symbols.hidden
+    assert "CAP_SYSLOG" in Lost(nameless=True).sentences()[0]
 
 
 def test_what_the_kernel_named_stays(tmp_path):

@@ -10,6 +10,7 @@ from gretrace.engine import (
     bcc_version,
     drop_reasons,
     engine_said,
+    has_headers,
     libbpf_version,
     open_drops,
     open_lookups,
@@ -23,7 +24,10 @@ BTF = Path("/sys/kernel/btf")
 KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 JIT = Path("/proc/sys/net/core/bpf_jit_enable")
-HEADERS = "install the kernel's headers: linux-headers-{release} on Debian and Ubuntu, kernel-devel"
+HEADERS = (
+    "install the kernel's headers: linux-headers-{release} on Debian and Ubuntu, "
+    "kernel-devel-{release} on Fedora and RHEL"
+)
 WITHOUT_BTF = "only for kernels without BTF: "
 
 
@@ -124,7 +128,7 @@ def libraries(_machine: Machine) -> Iterator[Check]:
 def build_tools(_machine: Machine) -> Iterator[Check]:
     """What only a kernel without BTF needs."""
     release = os.uname().release
-    if (Path("/lib/modules") / release / "build").exists():
+    if has_headers():
         yield Check("kernel headers", State.OK, f"of {release}")
     else:
         remedy = WITHOUT_BTF + HEADERS.format(release=release)
@@ -132,7 +136,7 @@ def build_tools(_machine: Machine) -> Iterator[Check]:
     if KPROBES.exists():
         yield Check("kprobes", State.OK, "in the kernel")
     else:
-        remedy = WITHOUT_BTF + "boot one with CONFIG_KPROBES=y"
+        remedy = WITHOUT_BTF + "boot one with CONFIG_KPROBE_EVENTS=y"
         yield Check("kprobes", State.ABSENT, "the kernel has none", remedy)
 
 

@@ -1,5 +1,6 @@
 """The command `gretrace`: one module for each command, and the way from errors to exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    _open_closed_streams()
     try:
         result = gretrace.main(arguments, prog_name="gretrace", standalone_mode=False)
     except GretraceError as error:
@@ -52,6 +54,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error}; this should not happen, please report it", ExitCode.FAILED)
     return result if isinstance(result, int) else ExitCode.HEALTHY
+
+
+def _open_closed_streams() -> None:
+    """Give every standard stream that the caller has closed (>&-) a place to write to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest descriptor that is free is that of the stream.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _fail(message: str, code: ExitCode) -> int:

@@ -187,7 +187,7 @@ def _follow(
         finally:
             voice.detail()
         if not lookups.watches_ipv6:
-            voice.note("the module ip6_gre is not loaded, so GRE over IPv6 is not watched")
+            voice.note("GRE over IPv6 is not watched: there is no ip6gre_tunnel_lookup() to trace")
         shown = (
             JsonLookups(sys.stdout)
             if output == "json"

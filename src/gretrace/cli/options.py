@@ -92,7 +92,7 @@ filter_options = options(
 
 capacity_option = click.option(
     "--capacity",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 24),
     default=16384,
     show_default=True,
     metavar="N",

@@ -20,10 +20,16 @@ class Lost:
 
     overflow: int = 0  # the table was full: counted, but not by tuple
     missed: int = 0  # the program was already running on that processor
+    nameless: bool = False  # the places cannot be told: the kernel hides where its functions are
 
     def sentences(self) -> list[str]:
         """Say what was lost, and what helps."""
         said = []
+        if self.nameless:
+            said.append(
+                "the kernel hides the addresses of its functions, so drops cannot be told by their "
+                "place: give CAP_SYSLOG, or sysctl -w kernel.kptr_restrict=1"
+            )
         if self.overflow:
             said.append(
                 f"{self.overflow} dropped packets were counted but not kept apart: the table "
@@ -168,6 +174,13 @@ def bcc_version() -> str:
     from gretrace.engine.compiler import bcc_version as version
 
     return version()
+
+
+def has_headers() -> bool:
+    """Whether bcc can ask the headers of the running kernel."""
+    from gretrace.engine.bcc import has_headers as found
+
+    return found()
 
 
 def engine_said() -> str:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from ctypes import c_int, c_void_p
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import Any
 
 from gretrace.engine.binding import bind
 from gretrace.engine.compiler import compile_text, load_bcc, quoting
-from gretrace.engine.core import OBJECTS, no_tunnels
+from gretrace.engine.core import OBJECTS
 from gretrace.engine.layout import HEADERS, Field, definitions
 from gretrace.engine.maps import EventRing, PerfRings, Ring
 from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
+from gretrace.engine.refusals import no_tunnels, not_built
 from gretrace.engine.symbols import functions_among
 from gretrace.errors import PrerequisiteError
 
 SOURCES = OBJECTS / "bcc"
 KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 MODULES = Path("/lib/modules")
+KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
+# BPF_ALU64 | BPF_MOV | BPF_K into register 0
+_LOAD_R0 = b"\xb7\x00"
 
 # uapi/linux/bpf.h
 _PROG_TYPE_KPROBE, _MAP_TYPE_RINGBUF = 2, 27
@@ -47,13 +52,16 @@ class BccProbe:
     def __init__(self, probe: Probe, settings: Settings) -> None:
         self._probe = probe
         self._rings: list[Ring | PerfRings] = []
-        self._functions: list[Any] = []
+        self._counting: list[Any] = []
         self._bpf: Any = None
         self._bcc = load_bcc()
         self._programs = _present(probe)
-        self._ring_type = Ring if has_rings() else PerfRings
-        variant = "" if self._ring_type is Ring else ".perf"
-        source = (SOURCES / f"{probe.stem}{variant}.c").read_text()
+        self._has_rings = has_rings()
+        variant = "" if self._has_rings else ".perf"
+        path = SOURCES / f"{probe.stem}{variant}.c"
+        if not path.is_file():
+            raise not_built(f"bcc/{path.name}")
+        source = path.read_text()
         text = _prelude(source, settings) + source
         self._bpf = compile_text(self._bcc, text, SOURCES, probe.what)
 
@@ -68,9 +76,10 @@ class BccProbe:
             raise ValueError(f"no map {name}")
         return fd
 
-    def open_ring(self, name: str) -> EventRing:
+    def open_ring(self, name: str, room: int) -> EventRing:
         """Open a ring buffer, or what does for it on this kernel."""
-        self._rings.append(self._ring_type(self.map_fd(name)))
+        fd = self.map_fd(name)
+        self._rings.append(Ring(fd) if self._has_rings else PerfRings(fd, room))
         return self._rings[-1]
 
     def attach(self) -> None:
@@ -82,22 +91,22 @@ class BccProbe:
     def _attach(self, program: str, place: Tracepoint | Exit) -> None:
         bpf, name = self._bpf, program.encode()
         if isinstance(place, Tracepoint):
-            self._load(name, self._bcc.BPF.RAW_TRACEPOINT)
+            self._counting.append(bpf.load_func(name, self._bcc.BPF.RAW_TRACEPOINT))
             bpf.attach_raw_tracepoint(tp=place.name.encode(), fn_name=name)
             return
         entry = name + b"_entry"
-        for part in (entry, name):
-            self._load(part, self._bcc.BPF.KPROBE)
+        bpf.load_func(entry, self._bcc.BPF.KPROBE)
+        self._counting.append(bpf.load_func(name, self._bcc.BPF.KPROBE))
         # The return first: one whose entry was not seen finds zeros, and so no packet.
         bpf.attach_kretprobe(event=place.function.encode(), fn_name=name)
         bpf.attach_kprobe(event=place.function.encode(), fn_name=entry)
 
-    def _load(self, name: bytes, kind: int) -> None:
-        self._functions.append(self._bpf.load_func(name, kind))
-
     def missed(self) -> int:
-        """Return how often a program did not run since it was running on that processor."""
-        return sum(program_info(loaded.fd).recursion_misses for loaded in self._functions)
+        """Return how often a program did not run since another was running on that processor.
+
+        Of kprobes only kernels since v6.7 count it.
+        """
+        return sum(program_info(loaded.fd).recursion_misses for loaded in self._counting)
 
     def close(self) -> None:
         """Detach and free everything; a second time it does nothing."""
@@ -114,7 +123,7 @@ _WHAT_IT_NEEDS = "it needs kprobes and raw tracepoints; -v shows what the kernel
 def _present(probe: Probe) -> list[str]:
     """Return the programs that have something to be attached to."""
     if probe.exits and not KPROBES.exists():
-        raise PrerequisiteError("the kernel has no kprobes", "boot one with CONFIG_KPROBES=y")
+        raise PrerequisiteError("the kernel has no kprobes", "boot one with CONFIG_KPROBE_EVENTS=y")
     functions = functions_among({place.function for place in probe.exits.values()})
     for place in probe.exits.values():
         if not place.optional and place.function not in functions:
@@ -154,6 +163,15 @@ def initializer(value: Any) -> str:
     return "{" + ", ".join(map(initializer, parts)) + "}"
 
 
+def has_headers() -> bool:
+    """Whether bcc will find headers of the running kernel, or has been told where they are."""
+    return (
+        "BCC_KERNEL_SOURCE" in os.environ
+        or KHEADERS.exists()
+        or (MODULES / os.uname().release / "build").is_dir()
+    )
+
+
 def ask_headers(fields: Iterable[Field]) -> dict[Field, int]:
     """Return where fields lie, in bytes, by the headers of the running kernel.
 
@@ -161,23 +179,35 @@ def ask_headers(fields: Iterable[Field]) -> dict[Field, int]:
     """
     wanted = list(fields)
     release = os.uname().release
-    tree = MODULES / release / "build"
-    if not tree.is_dir():
-        raise PrerequisiteError(
-            "this kernel has neither BTF nor headers to tell where its fields lie",
-            f"install the headers: linux-headers-{release} on Debian and Ubuntu, "
-            f"kernel-devel-{release} on Fedora and RHEL",
-        )
     # A program that returns a number begins with the instruction that loads it.
     text = "".join(f"#include <{header}>\n" for header in HEADERS) + "".join(
         f"int field_{number}(void *ctx) {{ return offsetof(struct {structure}, {field}); }}\n"
         for number, (structure, field) in enumerate(wanted)
     )
-    bpf = compile_text(load_bcc(), text, None, f"headers of {release}")
+    try:
+        bpf = compile_text(load_bcc(), text, None, f"headers of {release}")
+    except PrerequisiteError as error:
+        # Asked only now, as bcc may have loaded the module kheaders.
+        if has_headers():
+            raise
+        raise PrerequisiteError(
+            "this kernel has neither BTF nor headers to tell where its fields lie",
+            f"install the headers: linux-headers-{release} on Debian and Ubuntu, "
+            f"kernel-devel-{release} on Fedora and RHEL",
+        ) from error
     try:
         return {
-            field: int.from_bytes(bpf.dump_func(f"field_{number}".encode())[4:8], "little")
+            field: _returned(bpf.dump_func(f"field_{number}".encode()))
             for number, field in enumerate(wanted)
         }
     finally:
         bpf.cleanup()
+
+
+def _returned(code: bytes) -> int:
+    """Return the constant that a program returns, by its first instruction."""
+    if code[:2] != _LOAD_R0:
+        raise PrerequisiteError(
+            "bcc compiles in a way that gretrace does not know", "boot a kernel that has BTF"
+        )
+    return int.from_bytes(code[4:8], sys.byteorder)

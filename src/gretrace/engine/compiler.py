@@ -2,25 +2,33 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gretrace.engine.binding import MESSAGES
+from gretrace.engine.refusals import no_privilege, too_many_kinds
 from gretrace.errors import PrerequisiteError
 
-_INSTALL = "install it: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora, RHEL and Arch"
+_INSTALL = (
+    "install it: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora, RHEL and Arch; "
+    "a virtual environment sees it only with --system-site-packages"
+)
+_NO_PRIVILEGE = ("Operation not permitted", "super-user")
+_TOO_LARGE = ("Cannot allocate memory", "Argument list too long")
 
 
 def load_bcc() -> Any:
     """Import iovisor's bcc. Raises PrerequisiteError when it is not there or does not work."""
     try:
         import bcc
-    except ModuleNotFoundError:
-        raise PrerequisiteError("bcc is not installed", _INSTALL) from None
-    except OSError as error:
+    except (ImportError, OSError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "bcc":
+            raise PrerequisiteError(
+                f"bcc is not installed for {sys.executable}", _INSTALL
+            ) from None
+        # AttributeError: a library of another release lacks functions that the package binds.
         raise PrerequisiteError(
             f"bcc cannot load its library or LLVM ({error})",
             "install it again: libbpfcc on Debian and Ubuntu, bcc on Fedora, RHEL and Arch",
@@ -58,22 +66,44 @@ def compile_text(bcc: Any, text: str, kernel: Path | None, what: str) -> Any:
 
 @contextmanager
 def quoting(what: str, remedy: str) -> Iterator[None]:
-    """Keep what bcc, clang and libbpf write meanwhile; turn an exception into one line."""
+    """Keep what bcc, clang and libbpf write meanwhile; turn bcc's exceptions into one line."""
+    said: list[str] = []
+    try:
+        with _written(said):
+            yield
+    except Exception as error:
+        # bcc has no exception of its own; what has one is a fault of ours.
+        if type(error) is not Exception and not isinstance(error, OSError):
+            raise
+        said.append(f"bcc: {error}")
+        raise _refusal("\n".join(said)) or PrerequisiteError(what, remedy) from error
+    finally:
+        MESSAGES.lines += said
+
+
+@contextmanager
+def _written(said: list[str]) -> Iterator[None]:
+    """Collect the lines that are written to stdout and stderr, by whatever library."""
     streams = (1, 2)
     sys.stdout.flush()
-    kept = [os.dup(stream) for stream in streams]
-    with tempfile.TemporaryFile() as said:
+    with os.fdopen(os.memfd_create("bcc"), "w+b") as collected:
+        kept = [os.dup(stream) for stream in streams]
         try:
             for stream in streams:
-                os.dup2(said.fileno(), stream)
+                os.dup2(collected.fileno(), stream)
             yield
-        except PrerequisiteError:
-            raise
-        except Exception as error:
-            raise PrerequisiteError(what, remedy) from error
         finally:
             for stream, original in zip(streams, kept, strict=True):
                 os.dup2(original, stream)
                 os.close(original)
-            said.seek(0)
-            MESSAGES.lines += said.read().decode("utf-8", "replace").splitlines()
+            collected.seek(0)
+            said += collected.read().decode("utf-8", "replace").splitlines()
+
+
+def _refusal(said: str) -> PrerequisiteError | None:
+    """Tell the kernel's refusals that are no matter of bcc from what was said."""
+    if any(words in said for words in _NO_PRIVILEGE):
+        return no_privilege()
+    if any(words in said for words in _TOO_LARGE):
+        return too_many_kinds()
+    return None

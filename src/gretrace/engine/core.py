@@ -11,8 +11,9 @@ from gretrace.engine.maps import EventRing, Ring
 from gretrace.engine.objects import BpfObject
 from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
+from gretrace.engine.refusals import no_privilege, no_tunnels, not_built, too_many_kinds
 from gretrace.engine.symbols import functions_among
-from gretrace.errors import GretraceError, NotForCoreError, PrerequisiteError
+from gretrace.errors import NotForCoreError, PrerequisiteError
 
 OBJECTS = Path(__file__).parent.parent / "objects"
 VMLINUX_BTF = BTF_DIRECTORY / "vmlinux"
@@ -22,9 +23,7 @@ def open_object(stem: str) -> BpfObject:
     """Open bpf/**/{stem}.bpf.c as it was built into the package; BTF is not needed for that."""
     path = OBJECTS / f"{stem}.bpf.o"
     if not path.is_file():
-        raise PrerequisiteError(
-            f"the BPF object {stem}.bpf.o was not built", "build it: make -C bpf, or script/setup"
-        )
+        raise not_built(path.name)
     return BpfObject(stem, path.read_bytes())
 
 
@@ -64,8 +63,8 @@ class CoreProbe:
         """Return the descriptor of a map."""
         return self._object.map_fd(name)
 
-    def open_ring(self, name: str) -> EventRing:
-        """Open a ring buffer."""
+    def open_ring(self, name: str, _room: int) -> EventRing:
+        """Open a ring buffer; its room is in the object."""
         self._rings.append(Ring(self.map_fd(name)))
         return self._rings[-1]
 
@@ -93,14 +92,12 @@ class CoreProbe:
         except OSError as error:
             raise self._explain(error) from error
 
-    def _explain(self, error: OSError) -> GretraceError:
+    def _explain(self, error: OSError) -> PrerequisiteError:
         """Turn the kernel's refusal into one line; -v shows all that libbpf said."""
         if error.errno == errno.EPERM:
-            return PrerequisiteError(
-                "the kernel refuses to load BPF programs (operation not permitted)",
-                "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; "
-                "kernel lockdown also forbids it",
-            )
+            return no_privilege()
+        if error.errno in (errno.ENOMEM, errno.E2BIG):
+            return too_many_kinds()
         said = next((line for line in MESSAGES.lines if "Error" in line or "failed" in line), "")
         detail = f"{error.strerror}" + (f" ({said})" if said else "")
         return NotForCoreError(
@@ -133,11 +130,3 @@ def _is_described(place: Exit) -> bool:
     # To look into BTF takes longer than all the rest; what every such module has needs no look.
     known = not place.optional and (BTF_DIRECTORY / place.module).exists()
     return known or module_has_function(place.module, place.function)
-
-
-def no_tunnels() -> PrerequisiteError:
-    """Return what to raise where the functions of GRE are not in the kernel."""
-    return PrerequisiteError(
-        "the modules gre and ip_tunnel are not loaded, so this kernel has no GRE tunnel yet",
-        "load them: modprobe ip_gre",
-    )

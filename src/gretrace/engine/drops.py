@@ -18,7 +18,7 @@ class Drops:
         try:
             self._drops = TableReader(probe.map_fd("drops"), DropKey, DropStats)
             self._totals = probe.map_fd("totals")
-            self._bell = probe.open_ring("bell")
+            self._bell = probe.open_ring("bell", 4096)
             probe.attach()
         except BaseException:
             probe.close()
@@ -40,7 +40,7 @@ class Drops:
         """Read what was lost so far."""
         totals = DropTotals()
         read_element(self._totals, totals)
-        return Lost(totals.overflow, self._probe.missed())
+        return Lost(totals.overflow, self._probe.missed(), self._symbols.hidden)
 
     def close(self) -> None:
         """Detach and free everything; a second time it does nothing."""

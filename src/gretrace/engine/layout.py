@@ -68,11 +68,12 @@ def cached(
     The kernel that it is kept for is told apart by its build, not by its release alone.
     """
     wanted = sorted(wanted)
-    build = "\n".join([*os.uname()[2:], *map(":".join, wanted)])
+    source = os.environ.get("BCC_KERNEL_SOURCE", "")
+    build = "\n".join([*os.uname()[2:], source, *map(":".join, wanted)])
     path = CACHE / f"layout-{hashlib.sha256(build.encode()).hexdigest()[:16]}.json"
     try:
         return dict(zip(wanted, json.loads(path.read_text()), strict=True))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         found = ask(wanted)
     try:
         CACHE.mkdir(mode=0o755, exist_ok=True)

@@ -16,7 +16,7 @@ class Lookups:
         try:
             self._lookups = TableReader(probe.map_fd("lookups"), LookupKey, LookupStats)
             self._totals = probe.map_fd("totals")
-            self._decisions = probe.open_ring("decisions")
+            self._decisions = probe.open_ring("decisions", 1 << 18)
             probe.attach()
         except BaseException:
             probe.close()

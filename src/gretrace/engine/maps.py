@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import resource
 import sys
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
@@ -156,17 +157,17 @@ class Ring:
 class PerfRings:
     """A ring for each processor, for kernels without ring buffers (perf events, v4.3).
 
-    Records begin with their time, by which those of all processors are put in order.
+    Records that begin with their time are put in order over all processors.
     """
 
-    PAGES = 64  # for each processor
-
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, room: int) -> None:
+        # A power of two, as the kernel wants it, if `room` is one.
+        pages = max(1, room // resource.getpagesize())
         self.lost = 0
         self._records: list[bytes] = []
         self._keeper, self._counter = _PERF_SAMPLE(self._keep), _PERF_LOST(self._count)
         self._rings = check_pointer(
-            _perf_new(fd, self.PAGES, self._keeper, self._counter, None, None), "open the ring"
+            _perf_new(fd, pages, self._keeper, self._counter, None, None), "open the ring"
         )
 
     def fileno(self) -> int:

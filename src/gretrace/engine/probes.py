@@ -71,8 +71,11 @@ class LoadedProbe(Protocol):
     def map_fd(self, name: str) -> int:
         """Return the descriptor of a map."""
 
-    def open_ring(self, name: str) -> EventRing:
-        """Open a ring; it is closed with the probe."""
+    def open_ring(self, name: str, room: int) -> EventRing:
+        """Open a ring; it is closed with the probe.
+
+        Where each processor has a ring of its own, `room` is its size, in bytes.
+        """
 
     def attach(self) -> None:
         """Attach all; nothing is counted before."""

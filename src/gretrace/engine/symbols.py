@@ -23,6 +23,7 @@ class Symbols:
     """Names the places of drops where bpf_snprintf() is missing (before v5.13)."""
 
     def __init__(self, path: Path = KALLSYMS) -> None:
+        self.hidden = False  # the addresses of the list, which takes CAP_SYSLOG to see
         self._path = path
         self._names: dict[int, bytes] = {}
 
@@ -60,6 +61,7 @@ class Symbols:
                 for text, found in best.items():
                     if found[0] < start <= text:
                         best[text] = (start, line[19:])
+        self.hidden = not any(name for _, name in best.values())
         return {wanted[text]: _name(found) for text, (_, found) in best.items()}
 
 
