@@ -46,15 +46,19 @@ RECEIVE_PATH = (
     "|ip_protocol_deliver_rcu|iptunnel_pull_header|gro_cells_receive|udp_rcv|udp_queue_rcv_skb"
     "|sk_skb_reason_drop|kfree_skbmem)$"
 )
+EXPLAIN = (GRETRACE, "explain-drop")
 FOLLOW = (GRETRACE, "lookup", "--follow")
+BCC, BY_BCC = ("--engine", "bcc"), ("python3-bpfcc",)
 PWRU = ("pwru", "proto", "47")
 PWRU_DOZEN = ("pwru", "--filter-func", RECEIVE_PATH, "proto", "47")
 TOOLS = [
     Tool("nothing", ()),
-    Tool("explain-drop", (GRETRACE, "explain-drop"), shows_packets=False),
+    Tool("explain-drop", EXPLAIN, shows_packets=False),
     Tool("lookup --follow", FOLLOW, told=COUNTED_ONLY),
     Tool("lookup --follow -o json", (*FOLLOW, "-o", "json"), told=COUNTED_ONLY),
     Tool("lookup --follow --rate 0", (*FOLLOW, "--rate", "0"), told=COUNTED_ONLY),
+    Tool("explain-drop --engine bcc", (*EXPLAIN, *BCC), shows_packets=False, needs=BY_BCC),
+    Tool("lookup --follow --engine bcc", (*FOLLOW, *BCC), told=COUNTED_ONLY, needs=BY_BCC),
     Tool("bpftrace, printing", ("bpftrace", "/scripts/printing.bt"), foreign=True, told=LOST),
     Tool(
         "bpftrace, counting", ("bpftrace", "/scripts/counting.bt"), foreign=True,

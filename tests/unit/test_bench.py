@@ -92,7 +92,7 @@ def test_events_that_did_not_come_are_counted_whatever_the_tool_says():
     rows = [_measured("nothing", 10.0)]
     rows += [_measured("x", n, each=3.02, shown=120, told=5) for n in (30.0, 20.0, 90.0)]
     _, row = report.tracing(rows)
-    assert (row["missing"], row["told"], row["ratio"]) == (180, 5, 3.0)
+    assert (row["missing"], row["told"], row["ratio"]) == (180, 5, 2.0)
 
 
 def test_a_tool_that_never_watched_says_why():
