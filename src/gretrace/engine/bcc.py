@@ -191,7 +191,7 @@ def ask_headers(fields: Iterable[Field]) -> dict[Field, int]:
         if has_headers():
             raise
         raise PrerequisiteError(
-            "this kernel has neither BTF nor headers to tell where its fields lie",
+            "there are no headers of this kernel to tell where its fields lie",
             f"install the headers: linux-headers-{release} on Debian and Ubuntu, "
             f"kernel-devel-{release} on Fedora and RHEL",
         ) from error
