@@ -11,7 +11,7 @@ import pytest
 
 from tests.frames import gre_packet
 from tests.lab.hosts import A, B, pair, run
-from tests.lab.session import explain_drop
+from tests.lab.session import ENGINE, explain_drop
 
 GRETRACE = Path(sys.executable).parent / "gretrace"
 
@@ -104,7 +104,8 @@ def test_start_and_size_are_reported(capsys):
         child.stderr.close()
         with capsys.disabled():
             print(f"\nexplain-drop: ready after {seconds:.2f} s, peak {megabytes:.0f} MB")  # noqa: T201
-        assert megabytes < 60
+        # bcc brings a compiler.
+        assert megabytes < (160 if ENGINE == "bcc" else 60)
 
 
 def _gretrace(*arguments):
