@@ -43,10 +43,7 @@ class Output(Protocol):
     """Where reports go."""
 
     def show(self, identity: Identity, report: Report) -> None:
-        """Show a report that is new, or whose count has grown; flush() sends it on its way."""
-
-    def flush(self) -> None:
-        """Hand over what was shown, so that whoever reads it has it now."""
+        """Show a report that is new, or whose count has grown, to whoever reads it now."""
 
     def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:
         """Show the end; `heard` are the packets that each tunnel received meanwhile."""
@@ -229,8 +226,6 @@ class _Teller:
                 if identity in new or (is_due and identity not in shown):
                     self._output.show(identity, self._grown.pop(identity))
                     shown.add(identity)
-            # Together, as to write each by itself takes half as long as to judge it.
-            self._output.flush()
         if is_due:
             self._tell_kept(but=shown)
 
@@ -241,7 +236,6 @@ class _Teller:
     def _tell_kept(self, *, but: set[Identity]) -> None:
         for identity in [kept for kept in self._grown if kept not in but]:
             self._output.show(identity, self._grown.pop(identity))
-        self._output.flush()
 
 
 def _count_of(stats: bytes) -> int:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from gretrace.capture import Frame
 from gretrace.explain import HEARD_AT_MOST, Output
 from gretrace.lookup import Tables
-from gretrace.model import Drop, Traffic, Tunnel
+from gretrace.model import Drop, Report, Traffic, Tunnel
 from gretrace.replay import ReplayedHost
 from gretrace.surroundings import Host
-from gretrace.tally import Tally, tuple_of
+from gretrace.tally import Identity, Totals, tuple_of
 from gretrace.tunnels import TunnelTable
 from gretrace.verdicts import Case, explain
 from gretrace.verdicts.surroundings import Nowhere, Surroundings
@@ -78,10 +78,11 @@ class Reader:
 
     def finish(self, output: Output) -> bool:
         """Show why packets were dropped, each cause once; return whether any was."""
-        tally = Tally()
+        totals = Totals()
+        reports: dict[Identity, Report] = {}
         # Judged only now: which tunnels work is known from all of the capture.
         for drop, iif in self.replayed.drops():
-            tally.add(
+            identity, report, _ = totals.add(
                 drop,
                 explain(self._case(drop, iif)),
                 tuple_of(drop, self._scene.tables),
@@ -89,10 +90,11 @@ class Reader:
                 iif=iif,
                 namespace=self._scene.namespace,
             )
-        for identity, report in sorted(tally.reports.items(), key=lambda item: item[1].first_ns):
+            reports[identity] = report
+        for identity, report in sorted(reports.items(), key=lambda item: item[1].first_ns):
             output.show(identity, report)
-        output.finish(tally.totals, self._heard())
-        return bool(tally.reports)
+        output.finish(totals, self._heard())
+        return bool(reports)
 
     def remarks(self) -> Iterable[str]:
         """Tell, in sentences, what the capture does not show."""

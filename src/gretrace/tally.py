@@ -104,31 +104,6 @@ class Totals:
             yield Total(cause, tunnels[tunnel], netns, iif, namespace, seen, count)
 
 
-class Tally:
-    """The reports so far, with their words, by what makes two of them the same."""
-
-    def __init__(self) -> None:
-        self.totals = Totals()
-        self.reports: dict[Identity, Report] = {}
-
-    def add(
-        self,
-        drop: Drop,
-        verdict: Verdict,
-        seen: Tuple,
-        *,
-        count: int,
-        iif: str | None,
-        namespace: str | None,
-    ) -> Identity:
-        """Add `count` drops that were judged; return which report has grown."""
-        identity, report, _ = self.totals.add(
-            drop, verdict, seen, count=count, iif=iif, namespace=namespace
-        )
-        self.reports[identity] = report
-        return identity
-
-
 def tuple_of(drop: Drop, tables: Tables) -> Tuple:
     """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
     packet = drop.packet

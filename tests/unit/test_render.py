@@ -132,6 +132,24 @@ def test_color(color):
     assert ("\x1b[1;31m" in text(("x", report()), color=color)) == color
 
 
+class Flushed(io.StringIO):
+    """Knows how much of it was handed over."""
+
+    handed = ""
+
+    def flush(self):
+        self.handed = self.getvalue()
+
+
+@pytest.mark.parametrize("make", [JsonOutput, lambda s: TextOutput(s, color=False, width=None)])
+def test_every_report_is_handed_over_at_once(make):
+    stream = Flushed()
+    output = make(stream)
+    for number in range(3):
+        output.show(number, report(key=number + 2))
+        assert stream.handed == stream.getvalue() != ""
+
+
 def test_where_nothing_was_dropped_it_says_what_arrived():
     lines = nothing_dropped({"gre1": 5, "gre2": 0}).splitlines()
     assert lines[0] == "No GRE packet was dropped."

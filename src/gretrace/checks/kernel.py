@@ -15,6 +15,7 @@ from gretrace.engine import (
     open_drops,
     open_lookups,
 )
+from gretrace.engine.refusals import install_headers
 from gretrace.errors import PrerequisiteError
 from gretrace.wanted import Wanted
 
@@ -24,10 +25,6 @@ BTF = Path("/sys/kernel/btf")
 KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 JIT = Path("/proc/sys/net/core/bpf_jit_enable")
-HEADERS = (
-    "install the kernel's headers: linux-headers-{release} on Debian and Ubuntu, "
-    "kernel-devel-{release} on Fedora and RHEL"
-)
 WITHOUT_BTF = "only for kernels without BTF: "
 
 
@@ -131,7 +128,7 @@ def build_tools(_machine: Machine) -> Iterator[Check]:
     if has_headers():
         yield Check("kernel headers", State.OK, f"of {release}")
     else:
-        remedy = WITHOUT_BTF + HEADERS.format(release=release)
+        remedy = WITHOUT_BTF + install_headers()
         yield Check("kernel headers", State.ABSENT, "not installed", remedy)
     if KPROBES.exists():
         yield Check("kprobes", State.OK, "in the kernel")

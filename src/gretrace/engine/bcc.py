@@ -15,7 +15,7 @@ from gretrace.engine.layout import HEADERS, Field, definitions
 from gretrace.engine.maps import EventRing, PerfRings, Ring
 from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
-from gretrace.engine.refusals import no_tunnels, not_built
+from gretrace.engine.refusals import install_headers, no_tunnels, not_built
 from gretrace.engine.symbols import functions_among
 from gretrace.errors import PrerequisiteError
 
@@ -51,7 +51,7 @@ class BccProbe:
 
     def __init__(self, probe: Probe, settings: Settings) -> None:
         self._probe = probe
-        self._rings: list[Ring | PerfRings] = []
+        self._rings: list[EventRing] = []
         self._counting: list[Any] = []
         self._bpf: Any = None
         self._bcc = load_bcc()
@@ -192,8 +192,7 @@ def ask_headers(fields: Iterable[Field]) -> dict[Field, int]:
             raise
         raise PrerequisiteError(
             "there are no headers of this kernel to tell where its fields lie",
-            f"install the headers: linux-headers-{release} on Debian and Ubuntu, "
-            f"kernel-devel-{release} on Fedora and RHEL",
+            install_headers(),
         ) from error
     try:
         return {

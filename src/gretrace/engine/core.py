@@ -32,7 +32,7 @@ class CoreProbe:
 
     def __init__(self, probe: Probe, settings: Settings) -> None:
         self._probe = probe
-        self._rings: list[Ring] = []
+        self._rings: list[EventRing] = []
         if not VMLINUX_BTF.exists():
             raise NotForCoreError(
                 f"this kernel has no BTF ({VMLINUX_BTF})",

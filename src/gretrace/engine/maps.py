@@ -6,7 +6,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
 from gretrace.engine.binding import bind, check, check_pointer
 
@@ -104,91 +104,76 @@ def write_element(fd: int, value: ctypes.Structure) -> None:
     check(_update(fd, byref(c_uint32(0)), byref(value), 0), "write the map")
 
 
-class EventRing(Protocol):
+class EventRing:
     """Records that a program sends; they are kept until they are taken."""
 
-    lost: int  # records that found no room and that the program could not count
+    # Of libbpf, for the kind of ring.
+    _consume: ClassVar[Any]
+    _epoll_fd: ClassVar[Any]
+    _free: ClassVar[Any]
+
+    def __init__(self) -> None:
+        self.lost = 0  # records that found no room and that the program could not count
+        self._records: list[bytes] = []
+        self._handle = 0
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there are records."""
+        if not self._handle:
+            raise ValueError("closed")
+        return int(self._epoll_fd(self._handle))
 
     def take(self) -> list[bytes]:
         """Return all records since the last call, the oldest first."""
-
-    def close(self) -> None:
-        """Free it; a second time it does nothing."""
-
-
-class Ring:
-    """A ring buffer, one for all processors."""
-
-    lost = 0
-
-    def __init__(self, fd: int) -> None:
-        self._records: list[bytes] = []
-        self._callback = _SAMPLE(self._keep)
-        self._ring = check_pointer(_ring_new(fd, self._callback, None, None), "open the ring")
-
-    def fileno(self) -> int:
-        """Return a descriptor that is readable when there are records."""
-        if not self._ring:
-            raise ValueError("closed")
-        return int(_ring_epoll_fd(self._ring))
-
-    def take(self) -> list[bytes]:
-        """Return all records since the last call."""
-        if not self._ring:
+        if not self._handle:
             return []
-        check(_ring_consume(self._ring), "read the ring buffer")
+        check(self._consume(self._handle), "read the ring")
         taken, self._records = self._records, []
         return taken
 
     def close(self) -> None:
-        """Free the ring buffer; a second time it does nothing."""
-        if self._ring:
-            _ring_free(self._ring)
-            self._ring = 0
+        """Free it; a second time it does nothing."""
+        if self._handle:
+            self._free(self._handle)
+            self._handle = 0
+
+
+class Ring(EventRing):
+    """A ring buffer, one for all processors."""
+
+    _consume, _epoll_fd, _free = _ring_consume, _ring_epoll_fd, _ring_free
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._keeper = _SAMPLE(self._keep)
+        self._handle = check_pointer(_ring_new(fd, self._keeper, None, None), "open the ring")
 
     def _keep(self, _context: int, data: int, size: int) -> int:
         self._records.append(ctypes.string_at(data, size))
         return 0
 
 
-class PerfRings:
+class PerfRings(EventRing):
     """A ring for each processor, for kernels without ring buffers (perf events, v4.3).
 
-    Records that begin with their time are put in order over all processors.
+    Records that begin with their time are put in order over all processors; a few bytes of
+    padding may follow each.
     """
 
+    _consume, _epoll_fd, _free = _perf_consume, _perf_epoll_fd, _perf_free
+
     def __init__(self, fd: int, room: int) -> None:
+        super().__init__()
         # A power of two, as the kernel wants it, if `room` is one.
         pages = max(1, room // resource.getpagesize())
-        self.lost = 0
-        self._records: list[bytes] = []
         self._keeper, self._counter = _PERF_SAMPLE(self._keep), _PERF_LOST(self._count)
-        self._rings = check_pointer(
+        self._handle = check_pointer(
             _perf_new(fd, pages, self._keeper, self._counter, None, None), "open the ring"
         )
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable when there are records."""
-        if not self._rings:
-            raise ValueError("closed")
-        return int(_perf_epoll_fd(self._rings))
-
     def take(self) -> list[bytes]:
-        """Return all records since the last call; a few bytes of padding may follow each."""
-        if not self._rings:
-            return []
-        check(_perf_consume(self._rings), "read the perf rings")
-        taken, self._records = self._records, []
-        return sorted(taken, key=lambda record: int.from_bytes(record[:8], sys.byteorder))
-
-    def close(self) -> None:
-        """Free the rings; a second time it does nothing."""
-        if self._rings:
-            _perf_free(self._rings)
-            self._rings = 0
+        """Return all records since the last call, the oldest first."""
+        return sorted(super().take(), key=lambda record: int.from_bytes(record[:8], sys.byteorder))
 
     def _keep(self, _context: int, _processor: int, data: int, size: int) -> None:
         self._records.append(ctypes.string_at(data, size))

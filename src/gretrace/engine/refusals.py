@@ -1,6 +1,17 @@
 """What a kernel or machine refuses, in one line each, whichever engine asked."""
 
+import os
+
 from gretrace.errors import PrerequisiteError
+
+
+def install_headers() -> str:
+    """Return how to install the headers of the running kernel."""
+    release = os.uname().release
+    return (
+        f"install the kernel's headers: linux-headers-{release} on Debian and Ubuntu, "
+        f"kernel-devel-{release} on Fedora and RHEL"
+    )
 
 
 def no_privilege() -> PrerequisiteError:

@@ -47,7 +47,7 @@ def to_record(report: Report) -> dict[str, Any]:
 
 
 class JsonOutput:
-    """Writes one object a line; the summary is for people and left out."""
+    """Writes one object a line, flushed per line; the summary is for people and left out."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -55,14 +55,10 @@ class JsonOutput:
     def show(self, _identity: object, report: Report) -> None:
         """Write a report that is new, or whose count has grown."""
         self._stream.write(_encode(to_record(report)) + "\n")
-
-    def flush(self) -> None:
-        """Hand over what was written."""
         self._stream.flush()
 
     def finish(self, _totals: Iterable[Total], _heard: Mapping[str, int]) -> None:
         """End; the last line of each report has its final count already."""
-        self.flush()
 
 
 def show_time(nanoseconds: int) -> str:

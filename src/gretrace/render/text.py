@@ -59,9 +59,6 @@ class TextOutput:
         if len(self._counts) > FOOTER_LINES:
             del self._counts[next(iter(self._counts))]
         self._draw_footer()
-
-    def flush(self) -> None:
-        """Hand over what was written."""
         self._stream.flush()
 
     def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:
