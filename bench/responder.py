@@ -9,12 +9,12 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from gretrace.contract import ResponderDialect
+from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.core import open_object
 from gretrace.engine.maps import write_element
 from gretrace.engine.objects import BpfObject
+from gretrace.keepalive.responder import make_config
 from gretrace.model import Tunnel
-from gretrace.responder import make_config
 from tests.bpf.testrun import run_program
 from tests.frames import answer, gre_packet, udp
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from bench.tracing import peak_memory
-from gretrace.lookup import Tables
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Drop, Place, Tunnel
-from gretrace.packet import parse_packet
 from gretrace.verdicts import Case, explain
+from gretrace.wire.packet import parse_packet
 from tests.frames import gre_packet
 from tests.lab.hosts import A, B, Host, hosts, pair, run
 

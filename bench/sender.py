@@ -4,7 +4,7 @@ import ctypes
 import socket
 from contextlib import contextmanager
 
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 
 BATCH = 64
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.sender import flood
 from bench.tools import PEERS, Tool, chosen
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, udp
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run, tunnel_b
 

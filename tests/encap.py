@@ -3,7 +3,7 @@
 import ctypes
 from ipaddress import ip_address
 
-from gretrace.packet import internet_checksum
+from gretrace.wire.packet import internet_checksum
 
 # The encapsulating host's own addresses.
 OWN = {4: "20.1.1.1", 6: "fd00::1"}

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from gretrace.packet import internet_checksum
+from gretrace.wire.packet import internet_checksum
 
 ETH_P_IP = 0x0800
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from gretrace.cli import run
-from gretrace.decode import decode_drop
 from gretrace.engine import bcc, drop_reasons, engine_said, maps, open_drops, probes, said
+from gretrace.engine.decode import decode_drop
 from gretrace.engine.probes import Tracepoint
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
-from gretrace.wanted import Wanted
 from tests.frames import gre, gre_packet, ipv4
 from tests.lab.hosts import A, B, pair
 

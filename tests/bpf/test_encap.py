@@ -9,8 +9,8 @@ import pytest
 
 from gretrace.engine.core import open_object
 from gretrace.engine.maps import write_element
-from gretrace.namespaces import entered
-from gretrace.packet import internet_checksum
+from gretrace.host.namespaces import entered
+from gretrace.wire.packet import internet_checksum
 from tests.bpf.testrun import TC_ACT_REDIRECT, TC_ACT_UNSPEC, XDP_PASS, run_program
 from tests.encap import OWN, make_config, outer, routed
 from tests.frames import gre, ipv4, ipv6, udp

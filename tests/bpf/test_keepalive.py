@@ -7,12 +7,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.contract import ResponderCounters, ResponderDialect, ResponderOutcome
+from gretrace.engine.contract import ResponderCounters, ResponderDialect, ResponderOutcome
 from gretrace.engine.core import open_object
 from gretrace.engine.maps import read_element, write_element
+from gretrace.host.tunnels import Route
+from gretrace.keepalive.responder import Inside, make_config
 from gretrace.model import Tunnel
-from gretrace.responder import Inside, make_config
-from gretrace.tunnels import Route
 from tests.bpf.testrun import TC_ACT_REDIRECT, TC_ACT_UNSPEC, XDP_PASS, XDP_TX, run_program
 from tests.frames import answer, gre, ipv4, ipv6, udp
 

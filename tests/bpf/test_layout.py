@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from gretrace.contract import LookupBudget, TupleFilter
 from gretrace.engine import bcc, drop_reasons, layout, tracepoints
 from gretrace.engine.btf import field_offsets
 from gretrace.engine.compiler import load_bcc
+from gretrace.engine.contract import LookupBudget, TupleFilter
 from gretrace.errors import PrerequisiteError
 
 KFREE_SKB = """\

@@ -8,12 +8,12 @@ import subprocess
 
 import pytest
 
-from gretrace.contract import LookupKey, LookupStats
 from gretrace.engine import LookupsLost, bcc, core, open_lookups, symbols
 from gretrace.engine.btf import module_has_function
+from gretrace.engine.contract import LookupKey, LookupStats
 from gretrace.engine.core import OBJECTS
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
-from gretrace.wanted import Wanted
 
 
 def sections():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gretrace import contract
-from gretrace.contract import (
+from gretrace.engine import contract
+from gretrace.engine.contract import (
     DropKey,
     DropMark,
     DropStats,

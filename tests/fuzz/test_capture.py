@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gretrace.capture import Frame, read_capture
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import GretraceError
-from gretrace.lookup import Tables
-from gretrace.reading import Reader, Scene
+from gretrace.explain.reading import Reader, Scene
+from gretrace.kernel.lookup import Tables
 from gretrace.render.record import to_record
-from gretrace.wanted import Wanted
 from tests.captures import Pcapng, ethernet, pcap
 from tests.frames import gre_packet
 from tests.unit.cases import A, B, tunnel

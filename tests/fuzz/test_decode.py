@@ -5,15 +5,15 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gretrace.decode import decode_decision, decode_drop, decode_lookup_entry
-from gretrace.lookup import Tables
+from gretrace.engine.decode import decode_decision, decode_drop, decode_lookup_entry
+from gretrace.explain.tally import Totals, tuple_of
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Report
-from gretrace.packet import parse_packet
 from gretrace.render.record import to_record
 from gretrace.render.summary import summary
 from gretrace.render.text import Painter, block
-from gretrace.tally import Totals, tuple_of
 from gretrace.verdicts import Case, explain
+from gretrace.wire.packet import parse_packet
 
 
 @given(st.binary(max_size=256), st.integers(min_value=0, max_value=70000) | st.none())

@@ -5,14 +5,14 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gretrace.decode import is_sent
-from gretrace.lookup import Tables
+from gretrace.engine.decode import is_sent
+from gretrace.explain.tally import tuple_of
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Place, Report
-from gretrace.packet import parse_packet
 from gretrace.render.record import to_record
 from gretrace.render.text import Painter, block
-from gretrace.tally import tuple_of
 from gretrace.verdicts import CAUSES, explain
+from gretrace.wire.packet import parse_packet
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import VB, A, B, tunnel
 from tests.unit.host import GRE1, LAN, FakeHost, at, by

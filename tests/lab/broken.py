@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv6, udp
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop

@@ -13,8 +13,8 @@ import pytest
 
 from gretrace.engine import open_drops
 from gretrace.engine.btf import BTF_DIRECTORY
-from gretrace.features import has_gre
-from gretrace.wanted import Wanted
+from gretrace.engine.wanted import Wanted
+from gretrace.host.features import has_gre
 from tests.lab.session import ENGINE, causes_seen
 
 outcomes = defaultdict(list)

@@ -9,7 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gretrace.namespaces import entered, find_namespace
+from gretrace.host.namespaces import entered, find_namespace
 
 A, B = "20.1.1.2", "20.1.1.1"
 # uapi/linux/sockios.h and ethtool.h

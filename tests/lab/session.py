@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gretrace.cli import run
-from gretrace.namespaces import enter
+from gretrace.host.namespaces import enter
 
 PATIENCE = 60  # seconds; an emulated machine is slow
 

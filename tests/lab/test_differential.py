@@ -10,12 +10,12 @@ from ipaddress import ip_address
 
 from pyroute2 import IPRoute
 
-from gretrace.decode import decode_decision
 from gretrace.engine import open_lookups
-from gretrace.lookup import Query
-from gretrace.namespaces import entered
-from gretrace.tunnels import TunnelTable
-from gretrace.wanted import Wanted
+from gretrace.engine.decode import decode_decision
+from gretrace.engine.wanted import Wanted
+from gretrace.host.namespaces import entered
+from gretrace.host.tunnels import TunnelTable
+from gretrace.kernel.lookup import Query
 from tests.frames import gre, ipv4, ipv6, udp
 from tests.lab.hosts import hosts, run, wire
 from tests.lab.session import ENGINE

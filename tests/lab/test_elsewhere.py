@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv4, udp
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop

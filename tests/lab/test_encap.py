@@ -15,7 +15,7 @@ from itertools import product
 from gretrace.engine.core import OBJECTS
 from gretrace.engine.maps import write_element
 from gretrace.engine.programs import open_maps
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.encap import OWN, make_config, outer, routed
 from tests.frames import udp
 from tests.lab.hosts import hosts, run, wire

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv4, ipv6, udp
 from tests.lab.hosts import INNER_A, INNER_B, A, B, hosts, pair, tunnel, tunnel_a, tunnel_b, wire
 from tests.lab.session import explain_drop, gretrace

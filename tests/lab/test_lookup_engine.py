@@ -10,11 +10,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.contract import LOOKUP_WINDOW_NS
-from gretrace.decode import decode_decision, decode_lookup_entry
 from gretrace.engine import bcc, open_lookups
+from gretrace.engine.contract import LOOKUP_WINDOW_NS
+from gretrace.engine.decode import decode_decision, decode_lookup_entry
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
-from gretrace.wanted import Wanted
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 from tests.lab.hosts import INNER_B, A, B, hosts, pair, run, tunnel, tunnel_a, tunnel_b, wire
 from tests.lab.session import ENGINE

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gretrace.iproute import open_iproute
-from gretrace.namespaces import entered
-from gretrace.netlink import Links
-from gretrace.tunnels import TunnelTable
-from gretrace.tunnels_file import parse_tunnels
+from gretrace.host.iproute import open_iproute
+from gretrace.host.namespaces import entered
+from gretrace.host.netlink import Links
+from gretrace.host.tunnels import TunnelTable
+from gretrace.host.tunnels_file import parse_tunnels
 from tests.lab.hosts import hosts, run
 
 COUNT = 1000
@@ -188,7 +188,7 @@ def host_index(host, name):
 
 
 def test_more_changes_than_a_socket_holds(made, table, monkeypatch):
-    monkeypatch.setattr("gretrace.netlink.CHANGES_KEPT", 1)
+    monkeypatch.setattr("gretrace.host.netlink.CHANGES_KEPT", 1)
     host, _ = made
     with closing(TunnelTable(host.namespace)) as narrow:
         host.ip(*(f"link set t{number} mtu 1300" for number in range(200)))

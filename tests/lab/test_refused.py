@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.namespaces import entered
+from gretrace.host.namespaces import entered
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.lab.hosts import INNER_B, A, B, hosts, pair, run, tunnel, wire
 from tests.lab.session import explain_drop

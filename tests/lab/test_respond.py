@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.namespaces import entered
-from gretrace.packet import internet_checksum, parse_packet
+from gretrace.host.namespaces import entered
+from gretrace.wire.packet import internet_checksum, parse_packet
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run, tunnel, tunnel_a, tunnel_b
 from tests.lab.session import gretrace, running

@@ -2,10 +2,10 @@
 
 from ipaddress import ip_address
 
-from gretrace.lookup import Tables
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Drop, Place, Traffic, Tunnel
-from gretrace.packet import parse_packet
 from gretrace.verdicts import Case
+from gretrace.wire.packet import parse_packet
 from tests.frames import gre_packet
 
 A, B = "20.1.1.2", "20.1.1.1"

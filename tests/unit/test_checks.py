@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from gretrace import features
 from gretrace.checks import State, kernel, registry, tunnels
 from gretrace.checks.registry import Check, Machine, run_all
 from gretrace.errors import PrerequisiteError
-from gretrace.lookup import Tables
+from gretrace.host import features
+from gretrace.host.namespaces import Namespace
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Route
-from gretrace.namespaces import Namespace
 from gretrace.render.checks import to_lines, to_text
 from tests.unit.cases import NETNS, tunnel
 

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from gretrace import __version__, features
+from gretrace import __version__
 from gretrace.cli import run, watched
 from gretrace.errors import PrerequisiteError
+from gretrace.host import features
 from gretrace.render.listing import Listed, to_lines
 from tests.unit.cases import tunnel
 

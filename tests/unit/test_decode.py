@@ -3,7 +3,7 @@ from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from gretrace.contract import (
+from gretrace.engine.contract import (
     DropKey,
     DropMark,
     DropStats,
@@ -13,7 +13,7 @@ from gretrace.contract import (
     LookupMark,
     LookupStats,
 )
-from gretrace.decode import decode_decision, decode_drop, decode_lookup_entry, parse_place
+from gretrace.engine.decode import decode_decision, decode_drop, decode_lookup_entry, parse_place
 from gretrace.model import Place
 from tests.frames import gre_packet
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from gretrace.kernel.ruleset import Chain, Match, Rule
 from gretrace.model import Confidence, Where
 from gretrace.verdicts import explain
-from gretrace.verdicts.ruleset import Chain, Match, Rule
 from tests.frames import gre_packet, udp
 from tests.unit.cases import A, B
 from tests.unit.expected.delivery import EXPECTED, FINISH, GRE, OWN, STRANGER, host, inside

@@ -5,13 +5,13 @@ import tracemalloc
 
 import pytest
 
-from gretrace.contract import DropKey, DropStats
 from gretrace.engine import Lost
-from gretrace.explain import AT_ONCE, PAUSE, REST, Explainer, _Teller, follow
-from gretrace.lookup import Tables
+from gretrace.engine.contract import DropKey, DropStats
+from gretrace.engine.wanted import Wanted
+from gretrace.explain.drops import AT_ONCE, PAUSE, REST, Explainer, _Teller, follow
+from gretrace.host.namespaces import Namespace
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Traffic
-from gretrace.namespaces import Namespace
-from gretrace.wanted import Wanted
 from tests.frames import gre_packet
 from tests.unit.cases import NETNS, VB, A, B, tunnel
 

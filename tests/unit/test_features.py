@@ -1,7 +1,7 @@
 import pytest
 
-from gretrace import features
 from gretrace.errors import PrerequisiteError
+from gretrace.host import features
 
 
 @pytest.fixture

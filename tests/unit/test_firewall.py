@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from gretrace import firewall
-from gretrace.firewall import read_chains
-from gretrace.firewall.iptables import parse_iptables
-from gretrace.firewall.nft import parse_nft
-from gretrace.namespaces import own_namespace
-from gretrace.verdicts.ruleset import Chain, Match, Rule, find_droppers
+from gretrace.host import firewall
+from gretrace.host.firewall import read_chains
+from gretrace.host.firewall.iptables import parse_iptables
+from gretrace.host.firewall.nft import parse_nft
+from gretrace.host.namespaces import own_namespace
+from gretrace.kernel.ruleset import Chain, Match, Rule, find_droppers
 
 FACTS = {
     "nfproto": "ipv4", "l4proto": "47", "saddr": "20.1.1.2", "daddr": "20.1.1.1", "iifname": "vb",

@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 from ipaddress import ip_address
 
-from gretrace.contract import LookupEvent, LookupKey, LookupStats
 from gretrace.engine import LookupsLost
-from gretrace.follow import Follower, follow
-from gretrace.lookup import Pass, Query, Tables
+from gretrace.engine.contract import LookupEvent, LookupKey, LookupStats
+from gretrace.host.namespaces import Namespace
+from gretrace.kernel.lookup import Pass, Query, Tables
+from gretrace.lookups.follow import Follower, follow
+from gretrace.lookups.predict import judge, predict_elsewhere
 from gretrace.model import Decision
-from gretrace.namespaces import Namespace
-from gretrace.predict import judge, predict_elsewhere
 from gretrace.render.lookup import JsonLookups, TextLookups, explanation
 from tests.unit.cases import NETNS, VB, A, B, tunnel
 

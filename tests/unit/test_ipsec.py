@@ -6,10 +6,10 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from gretrace import respond
 from gretrace.engine.hooks import HOOKS
 from gretrace.errors import PrerequisiteError
-from gretrace.ipsec import Policy, Protection, parse_dump, protection
+from gretrace.host.ipsec import Policy, Protection, parse_dump, protection
+from gretrace.keepalive import respond
 from gretrace.model import Tunnel
 
 A, B, C = (ip_address(f"20.1.1.{number}") for number in (2, 1, 3))
@@ -230,12 +230,12 @@ def test_nothing_is_said_where_no_policy_decides():
 
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_the_face_on_the_wire_is_refused_under_ipsec(monkeypatch, direction):
-    monkeypatch.setattr(respond.probe, "answers", lambda _, hook: hook.name == "tc-wire")
+    monkeypatch.setattr(respond.trial, "answers", lambda _, hook: hook.name == "tc-wire")
     found = Protection(**{f"{direction}bound": one(direction)})
     with pytest.raises(PrerequisiteError, match=rf"past IPsec \(policy {direction} 20"):
         respond._choose(tunnel(B6, A6), "auto", found)
     hook, _ = respond._choose(tunnel(B6, A6), "auto", Protection())
     assert hook is HOOKS[-1]
     # A face that goes through the tunnel is as good as ever.
-    monkeypatch.setattr(respond.probe, "answers", lambda _, hook: hook.name != "tc")
+    monkeypatch.setattr(respond.trial, "answers", lambda _, hook: hook.name != "tc")
     assert respond._choose(tunnel(), "auto", found)[0].name == "xdp"

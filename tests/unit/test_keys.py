@@ -1,6 +1,6 @@
 import pytest
 
-from gretrace.keys import parse_key, show_key
+from gretrace.wire.keys import parse_key, show_key
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.lookup import Mismatch, Pass, Query, Tables
+from gretrace.kernel.lookup import Mismatch, Pass, Query, Tables
 from tests.unit.cases import A, B, tunnel
 
 TEB = 0x6558

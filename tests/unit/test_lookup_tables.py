@@ -7,10 +7,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from gretrace.lookup import Mismatch, Pass, Query, Tables
-from gretrace.lookup.hashes import GOLDEN_RATIO_32, ip_tunnel_hash
-from gretrace.lookup.near import _rank, mismatches
-from gretrace.lookup.terms import Candidate
+from gretrace.kernel.lookup import Mismatch, Pass, Query, Tables
+from gretrace.kernel.lookup.hashes import GOLDEN_RATIO_32, ip_tunnel_hash
+from gretrace.kernel.lookup.near import _rank, mismatches
+from gretrace.kernel.lookup.terms import Candidate
 from tests.unit.cases import A, B, tunnel
 
 # The multiplier of the kernels before v4.7, with which the logs below were printed.

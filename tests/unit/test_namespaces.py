@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from gretrace.errors import UsageError
-from gretrace.namespaces import Namespace, all_namespaces, entered, find_namespace, own_namespace
+from gretrace.host.namespaces import (
+    Namespace,
+    all_namespaces,
+    entered,
+    find_namespace,
+    own_namespace,
+)
 
 
 def test_a_process_names_its_namespace():

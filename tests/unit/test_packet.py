@@ -3,7 +3,7 @@ from ipaddress import ip_address
 import pytest
 
 from gretrace.model import Inner
-from gretrace.packet import parse_gre, parse_packet
+from gretrace.wire.packet import parse_gre, parse_packet
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 
 A, B = "20.1.1.2", "20.1.1.1"

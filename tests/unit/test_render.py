@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from gretrace.explain import tuple_of
-from gretrace.lookup import Tables
+from gretrace.explain.drops import tuple_of
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Report
 from gretrace.render.record import JsonOutput, show_time, to_record
 from gretrace.render.text import FOOTER_LINES, TextOutput, nothing_dropped

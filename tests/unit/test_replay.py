@@ -7,12 +7,12 @@ import pytest
 
 from gretrace.capture import Direction, Frame
 from gretrace.cli import run
-from gretrace.lookup import Tables
-from gretrace.packet import build_keepalive, internet_checksum
-from gretrace.reading import Reader, Scene
+from gretrace.engine.wanted import Wanted
+from gretrace.explain.reading import Reader, Scene
+from gretrace.explain.replay import ReplayedHost
+from gretrace.kernel.lookup import Tables
 from gretrace.render.listing import Listed, to_lines
-from gretrace.replay import ReplayedHost
-from gretrace.wanted import Wanted
+from gretrace.wire.packet import build_keepalive, internet_checksum
 from tests.captures import ETHERNET, FROM_US, SECOND, SLL, Pcapng, ethernet, pcap, sll
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import NETNS, A, B, tunnel

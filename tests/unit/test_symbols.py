@@ -1,8 +1,8 @@
 """Places of drops that the kernel's program could not name."""
 
-from gretrace.contract import DropKey, DropStats
-from gretrace.decode import parse_place
 from gretrace.engine import Lost
+from gretrace.engine.contract import DropKey, DropStats
+from gretrace.engine.decode import parse_place
 from gretrace.engine.symbols import Symbols
 from gretrace.model import Place
 

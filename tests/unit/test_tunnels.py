@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gretrace import tunnels
-from gretrace.namespaces import own_namespace
-from gretrace.netlink import COUNTERS, KINDS, Link, LinkChanges, Links, xdp_program
+from gretrace.host import tunnels
+from gretrace.host.namespaces import own_namespace
+from gretrace.host.netlink import COUNTERS, KINDS, Link, LinkChanges, Links, xdp_program
 
 UP = 1
 CSUM, KEY, SEQ = 0x8000, 0x2000, 0x1000

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gretrace.errors import UsageError
+from gretrace.host.tunnels_file import parse_tunnels, read_tunnels
 from gretrace.model import Tunnel
 from gretrace.render.listing import Listed, to_lines
-from gretrace.tunnels_file import parse_tunnels, read_tunnels
 
 # `ip -d -j link show` of iproute2 6.1 on Linux 6.12, without the fields that do not matter.
 SAMPLE = Path(__file__).with_name("ip_link.json")

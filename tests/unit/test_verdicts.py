@@ -2,9 +2,9 @@
 
 import pytest
 
+from gretrace.kernel.quiet import is_quiet
 from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
-from gretrace.verdicts.quiet import is_quiet
 from tests.frames import gre_packet, ipv4
 from tests.unit.cases import A, B, case, tunnel
 from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused, sending

@@ -1,8 +1,8 @@
 from ipaddress import ip_address
 
-from gretrace.contract import FilterMatch
+from gretrace.engine.contract import FilterMatch
+from gretrace.engine.wanted import Wanted
 from gretrace.model import Tuple
-from gretrace.wanted import Wanted
 
 A, B = ip_address("20.1.1.2"), ip_address("20.1.1.1")
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from gretrace import features
 from gretrace.checks.registry import Check, Machine, State, check
 from gretrace.engine import (
     bcc_version,
@@ -16,8 +15,9 @@ from gretrace.engine import (
     open_lookups,
 )
 from gretrace.engine.refusals import install_headers
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
-from gretrace.wanted import Wanted
+from gretrace.host import features
 
 # A namespace that none has: the probes attach, and count nothing.
 NOWHERE = Wanted(netns=1).to_record()

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from gretrace.errors import GretraceError
-from gretrace.surroundings import Host
-from gretrace.tunnels import TunnelTable
+from gretrace.host.facts import Host
+from gretrace.host.tunnels import TunnelTable
 
 
 class State(StrEnum):

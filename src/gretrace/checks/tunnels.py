@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from gretrace import responder
 from gretrace.checks.registry import Check, Machine, State, check
+from gretrace.host.namespaces import entered
+from gretrace.keepalive import responder
 from gretrace.model import Tunnel
-from gretrace.namespaces import entered
 
 # Outer header and GRE header without fields, in bytes; then 4 for each of key, checksum
 # (with its reserved half word) and sequence number (RFC 2784, RFC 2890).

@@ -10,9 +10,9 @@ from gretrace.checks.registry import Machine
 from gretrace.cli.options import Voice, namespace_option, output_options, wants_color
 from gretrace.cli.watched import one_namespace
 from gretrace.errors import ExitCode
+from gretrace.host.facts import Host
+from gretrace.host.tunnels import TunnelTable
 from gretrace.render.checks import to_lines, to_text
-from gretrace.surroundings import Host
-from gretrace.tunnels import TunnelTable
 
 
 @click.command(short_help="Say what this machine can do, and what is missing.")

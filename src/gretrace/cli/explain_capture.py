@@ -7,12 +7,12 @@ import click
 from gretrace.capture import read_capture
 from gretrace.cli.options import Voice, open_output, options
 from gretrace.cli.watched import one_namespace
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import ExitCode, GretraceError, UsageError
+from gretrace.explain.reading import Reader, Scene, scene_of_table, scene_of_tunnels
+from gretrace.host.tunnels import TunnelTable
+from gretrace.host.tunnels_file import STDIN, read_tunnels
 from gretrace.model import Address
-from gretrace.reading import Reader, Scene, scene_of_table, scene_of_tunnels
-from gretrace.tunnels import TunnelTable
-from gretrace.tunnels_file import STDIN, read_tunnels
-from gretrace.wanted import Wanted
 
 read_options = options(
     click.option(

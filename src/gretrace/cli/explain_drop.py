@@ -21,8 +21,8 @@ from gretrace.cli.options import (
 from gretrace.cli.watched import open_tables, wanted_packets
 from gretrace.engine import drop_reasons, open_drops
 from gretrace.errors import ExitCode, UsageError
-from gretrace.explain import Explainer, follow
-from gretrace.features import has_gre, require_privilege
+from gretrace.explain.drops import Explainer, follow
+from gretrace.host.features import has_gre, require_privilege
 from gretrace.live import Watch
 from gretrace.model import Address
 

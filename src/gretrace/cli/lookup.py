@@ -23,15 +23,15 @@ from gretrace.cli.options import (
 from gretrace.cli.watched import device_index, one_namespace, open_tables, wanted_packets
 from gretrace.engine import LOOKUP_WINDOW, open_lookups
 from gretrace.errors import UsageError
-from gretrace.features import require_gre, require_privilege
-from gretrace.follow import Follower, follow
+from gretrace.host.features import require_gre, require_privilege
+from gretrace.host.tunnels import TunnelTable
+from gretrace.host.tunnels_file import read_tunnels
+from gretrace.kernel.lookup import Answer, Query
 from gretrace.live import Watch
-from gretrace.lookup import Answer, Query
+from gretrace.lookups.follow import Follower, follow
+from gretrace.lookups.predict import predict, predict_elsewhere
 from gretrace.model import Address
-from gretrace.predict import predict, predict_elsewhere
 from gretrace.render.lookup import JsonLookups, TextLookups, explanation, to_record
-from gretrace.tunnels import TunnelTable
-from gretrace.tunnels_file import read_tunnels
 
 PROTOCOLS = {
     "ip": 0x0800,

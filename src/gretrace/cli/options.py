@@ -13,10 +13,10 @@ import click
 
 from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
-from gretrace.keys import parse_key
 from gretrace.model import Address
 from gretrace.render.record import JsonOutput
 from gretrace.render.text import TextOutput
+from gretrace.wire.keys import parse_key
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

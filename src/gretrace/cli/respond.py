@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from gretrace import responder
 from gretrace.cli.options import (
     Voice,
     announce_ready,
@@ -15,16 +14,17 @@ from gretrace.cli.options import (
     output_options,
     ready_file_option,
 )
-from gretrace.contract import ResponderDialect
+from gretrace.engine.contract import ResponderDialect
 from gretrace.errors import UsageError
-from gretrace.features import require_gre, require_privilege
+from gretrace.host.features import require_gre, require_privilege
+from gretrace.host.namespaces import entered, find_namespace, own_namespace
+from gretrace.host.tunnels import TunnelTable
+from gretrace.keepalive import responder
+from gretrace.keepalive.respond import Attached, Attendant, can_answer
 from gretrace.live import Watch
 from gretrace.model import Tunnel
-from gretrace.namespaces import entered, find_namespace, own_namespace
 from gretrace.render.keepalive import KeepaliveOutput
 from gretrace.render.listing import Listed, responder_lines, responder_table
-from gretrace.respond import Attached, Attendant, can_answer
-from gretrace.tunnels import TunnelTable
 
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
 

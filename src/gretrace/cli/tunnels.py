@@ -5,12 +5,12 @@ from contextlib import closing
 
 import click
 
-from gretrace import responder
 from gretrace.cli.options import Voice, namespace_option, output_options
-from gretrace.features import require_privilege
-from gretrace.namespaces import entered, find_namespace, own_namespace
+from gretrace.host.features import require_privilege
+from gretrace.host.namespaces import entered, find_namespace, own_namespace
+from gretrace.host.tunnels import TunnelTable
+from gretrace.keepalive import responder
 from gretrace.render.listing import Listed, to_lines, tunnel_table
-from gretrace.tunnels import TunnelTable
 
 
 @click.command(short_help="List GRE tunnels, their keys, errors and responders.")

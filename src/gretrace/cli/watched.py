@@ -2,11 +2,11 @@
 
 from contextlib import ExitStack, closing
 
+from gretrace.engine.wanted import Wanted
 from gretrace.errors import UsageError
+from gretrace.host.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
+from gretrace.host.tunnels import TunnelTable, TunnelTables
 from gretrace.model import Address
-from gretrace.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
-from gretrace.tunnels import TunnelTable, TunnelTables
-from gretrace.wanted import Wanted
 
 
 def open_tables(stack: ExitStack, netns: str | None, *, all_netns: bool) -> TunnelTables:

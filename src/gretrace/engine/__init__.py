@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from gretrace.contract import LOOKUP_WINDOW_NS, LookupBudget, TupleFilter
+from gretrace.engine.contract import LOOKUP_WINDOW_NS, LookupBudget, TupleFilter
 
 # What `engine` may be: "auto" takes core where the kernel's BTF serves, else bcc.
 ENGINES = ("auto", "core", "bcc")

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gretrace.contract import DropKey, DropStats, DropTotals
 from gretrace.engine import Lost
+from gretrace.engine.contract import DropKey, DropStats, DropTotals
 from gretrace.engine.maps import TableReader, read_element
 from gretrace.engine.probes import LoadedProbe
 from gretrace.engine.symbols import Symbols

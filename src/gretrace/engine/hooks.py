@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from gretrace.engine.binding import bind, check
 from gretrace.engine.programs import program_name
-from gretrace.netlink import xdp_program
+from gretrace.host.netlink import xdp_program
 
 # uapi/linux/if_link.h. Tunnel devices have no XDP of their own, so it is always the generic one.
 XDP_FLAGS_UPDATE_IF_NOEXIST = 1

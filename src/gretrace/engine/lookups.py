@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gretrace.contract import LookupKey, LookupStats, LookupTotals
 from gretrace.engine import LookupsLost
+from gretrace.engine.contract import LookupKey, LookupStats, LookupTotals
 from gretrace.engine.maps import TableReader, read_element
 from gretrace.engine.probes import LoadedProbe
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gretrace.contract import DropKey, DropStats
+from gretrace.engine.contract import DropKey, DropStats
 
 KALLSYMS = Path("/proc/kallsyms")
 _CODE = "tTwW"

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from gretrace.keys import show_key
-from gretrace.lookup import Answer, Candidate, Mismatch, Query, Step
+from gretrace.kernel.lookup import Answer, Candidate, Mismatch, Query, Step
 from gretrace.model import Tunnel
 from gretrace.render.record import show_time
 from gretrace.render.text import BOLD, DIM, GREEN, RED, Painter
+from gretrace.wire.keys import show_key
 
 # Why a pass goes on to the next tunnel.
 PASSED_BY = {

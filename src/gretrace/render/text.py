@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from gretrace.keys import show_key
 from gretrace.model import Confidence, Fix, Report, Verdict
 from gretrace.render.record import show_time
 from gretrace.render.summary import Total, summary
+from gretrace.wire.keys import show_key
 
 BOLD, RED, GREEN, DIM = "1", "1;31", "32", "2"
 LABEL_WIDTH = 8

@@ -5,17 +5,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
-from gretrace.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
+from gretrace.kernel.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
+from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
 from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
-from gretrace.packet import lookup_key
 from gretrace.verdicts.surroundings import Nowhere, Surroundings
-
-# gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
-DEMUX_MINIMUM = 12
-
-# Which bits must be zero to make version 0: the demultiplexer of IPv4 takes the reserved bits
-# of RFC 2784 for a part of it.
-VERSION_BITS = {4: 0x7F, 6: 0x07}
+from gretrace.wire.packet import lookup_key
 
 # The module whose gre_rcv() looks for a tunnel, by the family of the outer header.
 RECEIVER = {4: "ip_gre", 6: "ip6_gre"}

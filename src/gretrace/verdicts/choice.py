@@ -1,6 +1,6 @@
 """What the causes that are faults of the tunnel lookup have in common."""
 
-from gretrace.lookup import Candidate, Mismatch
+from gretrace.kernel.lookup import Candidate, Mismatch
 from gretrace.model import (
     ETH_P_ERSPAN,
     ETH_P_ERSPAN2,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gretrace.lookup import Mismatch
+from gretrace.kernel.lookup import Mismatch
 from gretrace.model import (
     ETH_P_ERSPAN,
     ETH_P_ERSPAN2,

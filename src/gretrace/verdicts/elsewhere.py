@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from gretrace.keys import show_key
-from gretrace.lookup import Candidate, Pass
+from gretrace.kernel.lookup import Candidate, Pass
 from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import lookup_path, make_tunnel
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import add_command, describe_packet, describe_tunnel
+from gretrace.wire.keys import show_key
 
 # How Surroundings.other_namespaces() calls the one in which gretrace runs.
 CALLERS_OWN = "the caller's own"

@@ -1,7 +1,6 @@
 """No tunnel between these two hosts, or one that knows a host by another address."""
 
-from gretrace.keys import show_key
-from gretrace.lookup import Mismatch
+from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Confidence, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import lookup_path, make_tunnel, missed_lookup, near_miss
@@ -13,6 +12,7 @@ from gretrace.verdicts.words import (
     describe_tunnel,
     show_protocol,
 )
+from gretrace.wire.keys import show_key
 
 
 @cause("nat-remote", "all fits but the outer source: NAT on the way, or the peer's other address")

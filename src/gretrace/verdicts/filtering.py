@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from gretrace.kernel.ruleset import Chain, Dropper, find_droppers
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.ruleset import Chain, Dropper, find_droppers
 from gretrace.verdicts.words import describe_packet, in_namespace
 
 _REASONS = ("NETFILTER_DROP", "NETFILTER_INGRESS")

@@ -5,8 +5,9 @@ net/ipv4/ip_gre.c; gre_rcv() of net/ipv6/ip6_gre.c takes it over IPv6. Each of t
 is no sound GRE without a reason, so the header decides.
 """
 
+from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
 from gretrace.model import Confidence, Finding, Fix, GreHeader, Packet, Tunnel, Where
-from gretrace.verdicts.case import DEMUX_MINIMUM, RECEIVER, VERSION_BITS, Case
+from gretrace.verdicts.case import RECEIVER, Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet, describe_tunnel, in_namespace
 

@@ -1,12 +1,12 @@
 """The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c)."""
 
-from gretrace.keys import show_key
-from gretrace.lookup import Mismatch
+from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import missed_lookup, near_miss
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import change_command
+from gretrace.wire.keys import show_key
 
 
 @cause("key-mismatch", "packet and tunnel have a key each, and the keys differ")

@@ -1,10 +1,10 @@
 """What no other cause recognises."""
 
-from gretrace.keys import show_key
 from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet
+from gretrace.wire.keys import show_key
 
 
 @cause(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from gretrace.lookup import Tables
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.ruleset import Chain
 from gretrace.model import Address, Route
-from gretrace.verdicts.ruleset import Chain
 
 
 class Surroundings(Protocol):

@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 
-from gretrace.lookup import Query
+from gretrace.kernel.lookup import Query
 from gretrace.model import Address, Route, Tunnel
 from gretrace.verdicts.case import Case
 

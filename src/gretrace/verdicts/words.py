@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from gretrace.keys import show_key
 from gretrace.model import (
     ETH_P_ERSPAN,
     ETH_P_ERSPAN2,
@@ -16,6 +15,7 @@ from gretrace.model import (
     Traffic,
     Tunnel,
 )
+from gretrace.wire.keys import show_key
 
 # EtherTypes, or what is sent as one in GRE.
 _PROTOCOLS = {

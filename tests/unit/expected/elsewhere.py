@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gretrace.lookup import Tables
+from gretrace.kernel.lookup import Tables
 from gretrace.model import Place
 from gretrace.verdicts.surroundings import Nowhere
 from tests.frames import answer, gre_packet, udp

@@ -1,7 +1,7 @@
 """Cases of verdicts/filtering.py and programs.py."""
 
+from gretrace.kernel.ruleset import Chain, Match, Rule
 from gretrace.model import Place
-from gretrace.verdicts.ruleset import Chain, Match, Rule
 from tests.frames import gre_packet, ipv6, udp
 from tests.unit.cases import A, B, tunnel
 from tests.unit.host import GRE1, LAN, FakeHost, at, by, on_tunnel

@@ -1,0 +1,180 @@
+"""Bytes of the BPF programs to events. Total: no input raises."""
+
+import ctypes
+import re
+import struct
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+from gretrace.engine.contract import (
+    DropKey,
+    DropMark,
+    DropStats,
+    LookupKey,
+    LookupMark,
+    ResponderEvent,
+    ResponderOutcome,
+)
+from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place
+from gretrace.wire.packet import parse_packet
+
+# "gre_rcv+0x12d/0x560 [ip_gre]"; compilers add ".isra.0", ".constprop.0", ".cold" to a name.
+_SYMBOL = re.compile(
+    r"(?P<function>[A-Za-z_]\w*)[.\w]*(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[(?P<module>\w+)\])?"
+)
+
+# An enum's & takes ten times as long as a number's, and drops come by the thousand.
+_ON_TUNNEL, _PULLED = int(DropMark.ON_TUNNEL), int(DropMark.PULLED)
+_ROUTED, _SENT_MARK = int(DropMark.ROUTED), int(DropMark.SENT)
+_PLACES_AT_MOST = 1024
+
+# __iptunnel_pull_header() wipes what tells a received packet from one that this host made
+# (skb_scrub_packet()), so from there on the place must tell.
+_RECEIVED = ("gre_rcv", "__ipgre_rcv", "ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
+# What came in by a tunnel may leave by the same, and has its device all the time.
+_SENT = ("ip_tunnel_xmit", "ip6gre_tunnel_xmit", "neigh_invalidate", "__neigh_event_send")
+
+
+def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offset_ns: int) -> Drop:
+    """Read one entry of the map `drops`.
+
+    `reasons` names the values of the running kernel's enum skb_drop_reason;
+    `clock_offset_ns` is CLOCK_REALTIME less CLOCK_MONOTONIC.
+    Missing bytes count as zeros.
+    """
+    k = DropKey.from_buffer_copy(key.ljust(ctypes.sizeof(DropKey), b"\0"))
+    s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
+    seen, marks = k.tuple, k.tuple.marks
+    packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length)
+    place = parse_place(bytes(s.place), k.location)
+    return Drop(
+        place=place,
+        reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
+        netns=seen.netns,
+        ifindex=seen.ifindex,
+        on_tunnel=marks & _ON_TUNNEL != 0,
+        packet=packet,
+        count=s.count,
+        first_ns=s.first_ns + clock_offset_ns,
+        last_ns=s.last_ns + clock_offset_ns,
+        protocol=seen.gre_protocol if packet is None or packet.gre is None else None,
+        is_pulled=marks & _PULLED != 0,
+        is_routed=marks & _ROUTED != 0,
+        is_sent=is_sent(place, marks & _SENT_MARK != 0),
+    )
+
+
+def is_sent(place: Place, marked: bool) -> bool:
+    """Whether a packet was on its way out, from where it died and what the program saw."""
+    return place.function in _SENT or (marked and place.function not in _RECEIVED)
+
+
+# Decisions come by the thousand: one unpacking each, and of an equal one nothing anew.
+_EVENT = struct.Struct(f"=Q{ctypes.sizeof(LookupKey)}s4x16s")
+_ENTRY = struct.Struct("=QQQ16s")
+_SEEN_AT_MOST = 65536
+_FLAGS = (("csum", 0x8000), ("key", 0x2000), ("seq", 0x1000))
+_KEY = 0x2000
+
+# From `netns` to `tunnel_netns` of a Decision.
+_Choice: TypeAlias = tuple[
+    int,
+    int,
+    int,
+    Address,
+    Address,
+    int | None,
+    tuple[str, ...],
+    int,
+    int | None,
+    str | None,
+    int | None,
+]
+
+
+def decode_decision(record: bytes, clock_offset_ns: int) -> Decision:
+    """Read one record of the ring `decisions`; missing bytes count as zeros.
+
+    `clock_offset_ns` is CLOCK_REALTIME less CLOCK_MONOTONIC.
+    """
+    if len(record) != _EVENT.size:
+        record = record[: _EVENT.size].ljust(_EVENT.size, b"\0")
+    time_ns, key, name = _EVENT.unpack(record)
+    time_ns += clock_offset_ns
+    return Decision(time_ns, *_read_choice(key, name), 1, time_ns)
+
+
+def decode_lookup_entry(key: bytes, stats: bytes, clock_offset_ns: int) -> Decision:
+    """Read one entry of the map `lookups`: all decisions that were alike, counted.
+
+    The arguments are as in decode_decision().
+    """
+    size = ctypes.sizeof(LookupKey)
+    count, first_ns, last_ns, name = _ENTRY.unpack(stats[: _ENTRY.size].ljust(_ENTRY.size, b"\0"))
+    choice = _read_choice(key[:size].ljust(size, b"\0"), name)
+    return Decision(last_ns + clock_offset_ns, *choice, count, first_ns + clock_offset_ns)
+
+
+@lru_cache(_SEEN_AT_MOST)
+def _read_choice(key: bytes, name: bytes) -> _Choice:
+    k = LookupKey.from_buffer_copy(key)
+    t = k.tuple
+    remote, local = bytes(t.remote), bytes(t.local)
+    has_key = t.gre_flags & _KEY or t.marks & LookupMark.SESSION_KEY
+    return (
+        t.netns,
+        t.ifindex,
+        6 if t.family == 6 else 4,
+        IPv6Address(remote) if t.family == 6 else IPv4Address(remote[:4]),
+        IPv6Address(local) if t.family == 6 else IPv4Address(local[:4]),
+        t.gre_key if has_key else None,
+        tuple(flag for flag, bit in _FLAGS if t.gre_flags & bit),
+        t.gre_protocol,
+        k.tunnel or None,
+        name.split(b"\0", 1)[0].decode("utf-8", "replace") if k.tunnel else None,
+        k.tunnel_netns if k.tunnel else None,
+    )
+
+
+OUTCOMES = {
+    ResponderOutcome.PASSED: "passed",
+    ResponderOutcome.ANSWERED: "answered",
+    ResponderOutcome.FOREIGN: "foreign",
+    ResponderOutcome.OWN_ANSWER: "own-answer",
+    ResponderOutcome.TRUNCATED: "truncated",
+    ResponderOutcome.FRAGMENT: "fragment",
+    ResponderOutcome.MALFORMED: "malformed",
+}
+
+
+def decode_keepalive(record: bytes, tunnel: str, clock_offset_ns: int) -> Keepalive:
+    """Read one record of the ring `events`; missing bytes count as zeros."""
+    event = ResponderEvent.from_buffer_copy(record.ljust(ctypes.sizeof(ResponderEvent), b"\0"))
+    header = bytes(event.header)[: event.header_length]
+    return Keepalive(
+        tunnel=tunnel,
+        time_ns=event.time_ns + clock_offset_ns,
+        outcome=OUTCOMES.get(event.outcome, f"outcome {event.outcome}"),
+        header=header,
+        inner=_innermost(header),
+    )
+
+
+def _innermost(header: bytes) -> Packet | None:
+    """Find what a keepalive carries, whether the program was shown its outer headers or not."""
+    packet = parse_packet(header)
+    if packet and packet.payload:
+        return parse_packet(packet.payload) or packet
+    return packet
+
+
+@lru_cache(_PLACES_AT_MOST)
+def parse_place(text: bytes, location: int) -> Place:
+    """Read the kernel's %pB of an address; where there is none, the address itself."""
+    symbol = text.split(b"\0", 1)[0].decode("ascii", "replace")
+    match = _SYMBOL.match(symbol)
+    if match is None:
+        return Place(f"{location:#x}")
+    return Place(match["function"], match["module"])

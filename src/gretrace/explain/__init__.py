@@ -1,0 +1,1 @@
+"""`explain-drop` as a use case: live, and from a capture."""

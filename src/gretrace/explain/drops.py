@@ -1,0 +1,242 @@
+"""From the kernel's count of drops to reports of why: the use case behind `explain-drop`."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from typing import Protocol, TypeAlias
+
+from gretrace.engine import DropTable, Lost
+from gretrace.engine.decode import decode_drop
+from gretrace.engine.wanted import Wanted
+from gretrace.explain.tally import Identity, Totals, tuple_of
+from gretrace.host.facts import Host
+from gretrace.host.tunnels import TunnelTable, TunnelTables
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.quiet import is_quiet
+from gretrace.live import Readable, Watch
+from gretrace.model import Drop, Report, Traffic, Verdict
+from gretrace.render.summary import Total
+from gretrace.verdicts import Case, explain
+
+# Of thousands of tunnels, those whose packets are told of when nothing was dropped.
+HEARD_AT_MOST = 8
+
+# How often a count that grows is told, in seconds.
+TICK = 1.0
+# New kinds of drop come in bursts; this long a burst is gathered before it is read.
+BURST = 0.02
+# To read a table of 100,000 kinds takes a fifth of a second. It is not read again, for new kinds
+# or for counts, before that many times as long has passed.
+PAUSE, REST = 3, 8
+# So many reports are held at a time: a report has all its words.
+AT_ONCE = 256
+
+# What a report is known by, the report as it is now, and whether it is new.
+Seen: TypeAlias = tuple[Identity, Report, bool]
+
+
+class Output(Protocol):
+    """Where reports go."""
+
+    def show(self, identity: Identity, report: Report) -> None:
+        """Show a report that is new, or whose count has grown, to whoever reads it now."""
+
+    def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:
+        """Show the end; `heard` are the packets that each tunnel received meanwhile."""
+
+
+class Explainer:
+    """Turns what the kernel counted since the last look into reports."""
+
+    def __init__(
+        self,
+        drops: DropTable,
+        tables: TunnelTables,
+        wanted: Wanted,
+        load_reasons: Callable[[], Mapping[int, str]],
+    ) -> None:
+        self._drops = drops
+        self._tables = tables
+        self._wanted = wanted
+        self._load_reasons = load_reasons
+        # The count of each kind that was judged; kinds can be many, so no more is kept of them.
+        self._counted: dict[bytes, int] = {}
+        # Taken once, or the first sight of a drop would move with every adjustment of the clock.
+        self._clock_offset = time.time_ns() - time.monotonic_ns()
+        self.totals = Totals()
+        # When the table was read, and how long that took, in seconds.
+        self._read_at = self._reading = 0.0
+        # What was read of each namespace, by its inode, during one look at the drops.
+        self._hosts: dict[int, Host] = {}
+
+    @cached_property
+    def _reasons(self) -> Mapping[int, str]:
+        # Only the first drop needs them, and reading the kernel's BTF would delay the start.
+        return self._load_reasons()
+
+    def observe(self, *, grown: bool = True) -> Iterator[Seen]:
+        """Judge the drops since the last call, and tell of each report that it adds to.
+
+        Without `grown`, kinds that are known already are left for later, unless a link has
+        changed: what they were dropped for is known best by the tunnels of that time.
+        """
+        self._drops.drain()
+        self._read_at = time.monotonic()
+        fresh = deque(
+            (key, stats, count)
+            for key, stats in self._drops.entries()
+            if (count := _count_of(stats)) != self._counted.get(key)
+        )
+        self._reading = time.monotonic() - self._read_at
+        # Only now: a change that came before a drop has been announced before it was counted.
+        for table in self._tables.opened():
+            grown |= bool(table.take_notice())
+        self._hosts.clear()
+        while fresh:
+            # One by one, as many of them take much room.
+            key, stats, count = fresh.popleft()
+            known = self._counted.get(key)
+            if known is not None and not grown:
+                continue
+            self._counted[key] = count
+            drop = decode_drop(key, stats, self._reasons, self._clock_offset)
+            seen = self._count(drop, count - (known or 0))
+            if seen:
+                yield seen
+        for table in self._tables.opened():
+            table.settle()
+
+    def bells(self) -> list[Readable]:
+        """Return what to wait for: new kinds of drop, and changes of links."""
+        return [self._drops, *self._tables.opened()]
+
+    def due(self, times: int) -> float:
+        """Return when so many times as long will have passed as it took to read the table."""
+        return self._read_at + (1 + times) * self._reading
+
+    def lost(self) -> Lost:
+        """Return what could not be explained because it was lost."""
+        return self._drops.lost()
+
+    def heard(self) -> dict[str, int]:
+        """Return how many packets each tunnel has received since the start."""
+        return {
+            tunnel.name: traffic.received_while_watching
+            for table in self._tables.opened()
+            for tunnel in table.tables.tunnels[:HEARD_AT_MOST]
+            if tunnel.up and not tunnel.fallback and (traffic := table.traffic(tunnel.ifindex))
+        }
+
+    @property
+    def total(self) -> int:
+        """How many packets were dropped so far, explained or not."""
+        return self.totals.packets + self.lost().overflow
+
+    def _count(self, drop: Drop, fresh: int) -> Seen | None:
+        if is_quiet(drop):
+            return None
+        table = self._tables.of(drop.netns)
+        seen = tuple_of(drop, table.tables if table else Tables())
+        if drop.on_tunnel and not self._wanted.admits(seen):
+            return None
+        iif = table.link_name(drop.ifindex) if table else None
+        return self.totals.add(
+            drop,
+            self._judge(drop, table, iif),
+            seen,
+            count=fresh,
+            iif=iif,
+            namespace=table.namespace.name if table else None,
+        )
+
+    def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
+        if table is None:
+            return explain(Case(drop, None, iif=iif))
+        if table.namespace.inode not in self._hosts:
+            self._hosts[table.namespace.inode] = Host(table)
+        host = self._hosts[table.namespace.inode]
+        traffic: dict[int, Traffic] = {}
+        case = Case(drop, table.tables, traffic, iif, table.namespace.ip, host)
+        # Filled in late, as the case finds the candidates; they do not depend on it.
+        traffic.update(host.traffic(candidate.tunnel for candidate in case.candidates))
+        verdict = explain(case)
+        if verdict.cause == "other" and table.before is not None:
+            # The packet may have died just before the tunnel was changed.
+            earlier = explain(replace(case, tables=table.before))
+            return earlier if earlier.cause != "other" else verdict
+        return verdict
+
+
+def follow(
+    explainer: Explainer,
+    watch: Watch,
+    output: Output,
+    *,
+    limit: int | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Show reports until `watch` says stop, or `limit` packets were dropped.
+
+    A new report is shown at once, a grown count at most once a TICK, and at the end all
+    that was not shown yet. `tell` is told, in a sentence, of everything that was lost.
+    """
+    teller = _Teller(output)
+    lost = Lost()
+    due = time.monotonic() + TICK
+
+    done = False
+    while not done:
+        rung = watch.wait(explainer.bells(), due - time.monotonic())
+        if rung:
+            watch.wait((), max(BURST, explainer.due(PAUSE) - time.monotonic()))
+        # Asked before the look, so that nothing which came before the end is left out.
+        done = watch.stopped
+        is_due = done or time.monotonic() >= due
+        teller.tell(explainer.observe(grown=is_due or limit is not None), is_due=is_due)
+        done = done or (limit is not None and explainer.total >= limit)
+        if done:
+            teller.tell_rest()
+        if done or is_due:
+            due = max(time.monotonic() + TICK, explainer.due(REST))
+            lost, before = explainer.lost(), lost
+            for sentence in lost.sentences() if lost != before else ():
+                tell(sentence)
+    output.finish(explainer.totals, explainer.heard())
+
+
+class _Teller:
+    """Shows new reports at once, and those that grew when they are due, each once a look."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._grown: dict[Identity, Report] = {}
+
+    def tell(self, seen: Iterator[Seen], *, is_due: bool) -> None:
+        """Show what was seen in one look, a few at a time; keep what may not be shown yet."""
+        shown: set[Identity] = set()
+        while few := list(islice(seen, AT_ONCE)):
+            latest = {identity: report for identity, report, _ in few}
+            new = {identity for identity, _, is_new in few if is_new}
+            for identity, report in latest.items():
+                self._grown[identity] = report
+                if identity in new or (is_due and identity not in shown):
+                    self._output.show(identity, self._grown.pop(identity))
+                    shown.add(identity)
+        if is_due:
+            self._tell_kept(but=shown)
+
+    def tell_rest(self) -> None:
+        """Show what was kept."""
+        self._tell_kept(but=set())
+
+    def _tell_kept(self, *, but: set[Identity]) -> None:
+        for identity in [kept for kept in self._grown if kept not in but]:
+            self._output.show(identity, self._grown.pop(identity))
+
+
+def _count_of(stats: bytes) -> int:
+    return int.from_bytes(stats[:8], sys.byteorder)

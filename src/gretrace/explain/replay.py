@@ -1,0 +1,207 @@
+"""A host that receives what a capture holds."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+from gretrace.capture import Direction, Frame
+from gretrace.explain.keepalives import Keepalive, Keepalives, keepalive_inside
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.receive import Receiver, Refusal
+from gretrace.model import GRE, Address, Drop, Packet, Place, Tunnel
+from gretrace.wire.checksum import is_unfinished
+from gretrace.wire.packet import IPV4_MIN, IPV6_DESTINATION_OPTIONS, IPV6_SIZE, parse_packet
+
+# Where the packet that a keepalive carries dies: its source is an address of this host.
+UNANSWERED = Place("ip_rcv_finish_core")
+
+MORE_FRAGMENTS = 0x20  # of the seventh byte of an IPv4 header
+
+
+class ReplayedHost:
+    """The host of a table of tunnels, which receives the packets of a capture one by one.
+
+    `netns` is that of the tunnels; `link_index` tells the index of a device by its name, where
+    it is known. Only drops that `admits` lets pass are counted.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        netns: int,
+        link_index: Callable[[str], int | None],
+        admits: Callable[[Drop], bool],
+    ) -> None:
+        self._tables, self._netns, self._admits = tables, netns, admits
+        self._link_index = lru_cache(maxsize=None)(link_index)
+        self._ends = Ends(tables)
+        self._receiver = Receiver(tables)
+        self._keepalives = Keepalives()
+        self._drops: dict[tuple[object, ...], tuple[Drop, str | None]] = {}
+        self._end_ns = 0
+        self._sent: Counter[tuple[object, ...]] = Counter()  # packets by source, destination, key
+        self.accepted: Counter[int] = Counter()  # packets by the tunnel's ifindex
+        self.packets = self.gre_packets = self.received = self.cut_off = self.refused = 0
+
+    def take(self, frame: Frame) -> None:
+        """Do with a packet of the capture what the host did."""
+        self.packets += 1
+        self._end_ns = max(self._end_ns, frame.time_ns)
+        if not _may_be_gre(frame.data):
+            return
+        packet = _parse(frame)
+        if packet is None or packet.protocol != GRE or packet.is_fragment:
+            return
+        self.gre_packets += 1
+        if self._ends.has_sent(packet, frame.direction):
+            key = packet.gre.key if packet.gre else None
+            self._sent[packet.remote, packet.local, key] += 1
+            self._keepalives.note_sent(packet, frame.time_ns)
+        if self._ends.has_received(packet, frame.direction):
+            self.received += 1
+            self._receive(packet, frame)
+
+    def drops(self) -> Iterator[tuple[Drop, str | None]]:
+        """Yield drops, each kind once, and the interface of its packets, if it is known."""
+        yield from self._drops.values()
+        unanswered: dict[int, Drop] = {}
+        for keepalive in self._keepalives.unanswered(self._end_ns):
+            ifindex, time_ns = keepalive.tunnel.ifindex, keepalive.time_ns
+            drop = self._drop(UNANSWERED, keepalive.inner, time_ns, ifindex, on_tunnel=True)
+            if self._admits(drop):
+                unanswered[ifindex] = _join(unanswered.get(ifindex), drop)
+        for ifindex, drop in unanswered.items():
+            tunnel = self._tables.by_ifindex(ifindex)
+            yield drop, tunnel.name if tunnel else None
+
+    def sent(self, tunnel: Tunnel) -> int:
+        """Tell how many packets left by a tunnel."""
+        return self._sent[tunnel.local, tunnel.remote, tunnel.okey]
+
+    @property
+    def unknown_keepalives(self) -> int:
+        """How many keepalives may or may not have been answered, since nothing sent was seen."""
+        return self._keepalives.unknown(self._end_ns)
+
+    def _receive(self, packet: Packet, frame: Frame) -> None:
+        link = (self._link_index(frame.interface) if frame.interface else None) or 0
+        outcome = self._receiver.receive(packet, link)
+        if outcome is None:
+            self.cut_off += 1
+        elif isinstance(outcome, Refusal):
+            self._refuse(packet, outcome, frame, link)
+        else:
+            self._accept(packet, outcome, frame)
+
+    def _accept(self, packet: Packet, tunnel: Tunnel, frame: Frame) -> None:
+        self.accepted[tunnel.ifindex] += 1
+        inner = keepalive_inside(packet)
+        if inner and not tunnel.fallback:
+            self._keepalives.note_received(Keepalive(tunnel, inner, frame.time_ns))
+
+    def _refuse(self, packet: Packet, refusal: Refusal, frame: Frame, link: int) -> None:
+        drop = replace(
+            self._drop(refusal.place, packet, frame.time_ns, link), is_pulled=refusal.is_pulled
+        )
+        if not self._admits(drop):
+            return
+        gre = packet.gre
+        header = (gre.flags, gre.protocol, gre.key) if gre else None
+        kind = (refusal, packet.remote, packet.local, header, frame.interface)
+        known = self._drops.get(kind)
+        self._drops[kind] = _join(known[0] if known else None, drop), frame.interface
+        self.refused += 1
+
+    def _drop(
+        self, place: Place, packet: Packet, time_ns: int, ifindex: int, *, on_tunnel: bool = False
+    ) -> Drop:
+        return Drop(
+            place=place,
+            reason=None,
+            netns=self._netns,
+            ifindex=ifindex,
+            on_tunnel=on_tunnel,
+            packet=packet,
+            count=1,
+            first_ns=time_ns,
+            last_ns=time_ns,
+        )
+
+
+class Ends:
+    """Which packets the host of some tunnels has sent, and which it has received."""
+
+    def __init__(self, tables: Tables) -> None:
+        tunnels = [tunnel for tunnel in tables.tunnels if not tunnel.fallback]
+        self._pairs = {(tunnel.local, tunnel.remote) for tunnel in tunnels}
+        self._locals = {tunnel.local for tunnel in tunnels if tunnel.local}
+        self._groups = {t.remote for t in tunnels if t.remote and t.remote.is_multicast}
+
+    def has_sent(self, packet: Packet, direction: Direction | None) -> bool:
+        """Whether it left by one of the tunnels."""
+        if direction is not None:
+            return direction is Direction.OUT
+        source, destination = packet.remote, packet.local
+        return (
+            (source, destination) in self._pairs
+            or (source, None) in self._pairs
+            or self._is_to_peer_of_anywhere(destination)
+        )
+
+    def has_received(self, packet: Packet, direction: Direction | None) -> bool:
+        """Whether it came to this host, by one of the tunnels or past them."""
+        if direction in (Direction.OUT, Direction.PAST):
+            return False
+        source, destination = packet.remote, packet.local
+        if destination in self._locals:
+            return True
+        return source not in self._locals and (
+            destination in self._groups or not self._is_to_peer_of_anywhere(destination)
+        )
+
+    def _is_to_peer_of_anywhere(self, destination: Address) -> bool:
+        # A tunnel without a local address sends from whatever address the route has.
+        return destination not in self._locals and (None, destination) in self._pairs
+
+
+def _may_be_gre(data: bytes) -> bool:
+    if len(data) >= IPV4_MIN and data[0] >> 4 == 4:
+        return data[9] == GRE
+    return len(data) >= IPV6_SIZE and data[6] in (GRE, IPV6_DESTINATION_OPTIONS)
+
+
+def _parse(frame: Frame) -> Packet | None:
+    data, length = frame.data, frame.length
+    if _header_size(data) > len(data):
+        return None
+    if data[0] >> 4 == 4 and data[6] & MORE_FRAGMENTS:
+        # The packet goes on, so its checksum cannot be computed.
+        length += 1
+    packet = parse_packet(data, length)
+    gre = packet.gre if packet else None
+    if not packet or not gre or gre.checksum_valid is not False:
+        return packet
+    is_known = not is_unfinished(gre.protocol, packet.payload)
+    return packet if is_known else replace(packet, gre=replace(gre, checksum_valid=None))
+
+
+def _header_size(data: bytes) -> int:
+    """Return how many bytes come before the GRE header."""
+    if data[0] >> 4 == 4:
+        return (data[0] & 0xF) * 4
+    if data[6] == GRE:
+        return IPV6_SIZE
+    options = data[IPV6_SIZE : IPV6_SIZE + 2]
+    return IPV6_SIZE + 8 + (options[1] * 8 if len(options) == 2 else 0)
+
+
+def _join(known: Drop | None, drop: Drop) -> Drop:
+    if known is None:
+        return drop
+    return replace(
+        drop,
+        count=known.count + drop.count,
+        first_ns=min(known.first_ns, drop.first_ns),
+        last_ns=max(known.last_ns, drop.last_ns),
+    )

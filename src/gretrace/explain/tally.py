@@ -1,0 +1,152 @@
+"""Reports as they add up: one for each cause and tuple, with its count."""
+
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+from gretrace.kernel.lookup import Tables
+from gretrace.model import (
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_TEB,
+    Address,
+    Drop,
+    GreHeader,
+    Place,
+    Report,
+    Tuple,
+    Verdict,
+)
+from gretrace.render.summary import Total
+
+# What makes two reports the same; see Totals.
+Identity: TypeAlias = tuple[int, int | None, int | None, int | None]
+
+# Cause, place, reason, netns, iif, namespace, family, flags, protocol.
+_Common: TypeAlias = tuple[
+    str,
+    Place,
+    str | None,
+    int,
+    str | None,
+    str | None,
+    int | None,
+    tuple[str, ...],
+    int | None,
+]
+
+
+class Totals:
+    """How often each report was counted, without its words, in little room.
+
+    A flood of forged packets makes a report of each. So an identity is numbers alone: that of
+    all that many reports have in common, then remote, local and key.
+    """
+
+    # Count, time of the first and of the last, number of the tunnel's name.
+    _SUM = struct.Struct("=QQQI")
+
+    def __init__(self) -> None:
+        self._sums: dict[Identity, bytes] = {}
+        self._common: dict[_Common, int] = {}
+        self._tunnels: dict[str | None, int] = {}
+        self.packets = 0
+
+    def add(
+        self,
+        drop: Drop,
+        verdict: Verdict,
+        seen: Tuple,
+        *,
+        count: int,
+        iif: str | None,
+        namespace: str | None,
+    ) -> tuple[Identity, Report, bool]:
+        """Add `count` drops that were judged; return what they add up to, and whether it is new."""
+        common = (
+            verdict.cause,
+            drop.place,
+            drop.reason,
+            drop.netns,
+            iif,
+            namespace,
+            seen.family,
+            seen.flags,
+            seen.protocol,
+        )
+        identity = (
+            self._common.setdefault(common, len(self._common)),
+            None if seen.remote is None else int(seen.remote),
+            None if seen.local is None else int(seen.local),
+            seen.key,
+        )
+        self.packets += count
+        first_ns, last_ns = drop.first_ns, drop.last_ns
+        known = self._sums.get(identity)
+        if known:
+            before, first, last, _ = self._SUM.unpack(known)
+            count, first_ns, last_ns = count + before, min(first, first_ns), max(last, last_ns)
+        tunnel = self._tunnels.setdefault(verdict.finding.tunnel, len(self._tunnels))
+        self._sums[identity] = self._SUM.pack(count, first_ns, last_ns, tunnel)
+        report = Report(verdict, drop, iif, namespace, seen, count, first_ns, last_ns)
+        return identity, report, not known
+
+    def __iter__(self) -> Iterator[Total]:
+        """Yield all, in the order in which they came."""
+        commons, tunnels = list(self._common), list(self._tunnels)
+        for (common, remote, local, key), packed in self._sums.items():
+            cause, _, _, netns, iif, namespace, family, flags, protocol = commons[common]
+            count, _, _, tunnel = self._SUM.unpack(packed)
+            ends = _address(family, remote), _address(family, local)
+            seen = Tuple(family, *ends, key, flags, protocol)
+            yield Total(cause, tunnels[tunnel], netns, iif, namespace, seen, count)
+
+
+def tuple_of(drop: Drop, tables: Tables) -> Tuple:
+    """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
+    packet = drop.packet
+    if drop.on_tunnel:
+        tunnel = tables.by_ifindex(drop.ifindex)
+        if tunnel is None:
+            return Tuple(None, None, None, None, (), None)
+        protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else drop.protocol
+        key, csum, seq = (
+            (tunnel.okey, tunnel.ocsum, tunnel.oseq)
+            if drop.is_sent
+            else (tunnel.ikey, tunnel.icsum, tunnel.iseq)
+        )
+        return Tuple(
+            family=tunnel.family,
+            remote=tunnel.remote,
+            local=tunnel.local,
+            key=key,
+            flags=_flags(csum, key is not None, seq),
+            protocol=ETH_P_TEB if tunnel.is_ethernet else protocol,
+        )
+    if packet is None:
+        return Tuple(None, None, None, None, (), None)
+    gre = packet.gre or GreHeader(0, 0, None, None, complete=False)
+    remote, local = packet.remote, packet.local
+    if drop.is_sent:
+        remote, local = local, remote
+    return Tuple(
+        family=packet.family,
+        remote=remote,
+        local=local,
+        key=gre.key,
+        flags=_flags(gre.has_checksum, gre.has_key, gre.has_sequence),
+        protocol=gre.protocol if packet.gre else None,
+    )
+
+
+@lru_cache
+def _flags(*present: bool) -> tuple[str, ...]:
+    return tuple(name for name, there in zip(("csum", "key", "seq"), present, strict=True) if there)
+
+
+def _address(family: int | None, number: int | None) -> Address | None:
+    if number is None:
+        return None
+    return IPv6Address(number) if family == 6 else IPv4Address(number)

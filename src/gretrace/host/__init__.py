@@ -1,0 +1,1 @@
+"""What is read of this machine: tunnels, settings, routes, namespaces, firewall."""

@@ -1,0 +1,98 @@
+"""The host as verdicts ask about it: settings, routes, other namespaces."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from gretrace.errors import GretraceError
+from gretrace.host.features import module_state
+from gretrace.host.firewall import read_chains
+from gretrace.host.namespaces import all_namespaces, entered
+from gretrace.host.tunnels import TunnelTable
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.ruleset import Chain
+from gretrace.model import Address, Route, Traffic, Tunnel
+
+PROC_SYS = Path("/proc/sys")
+
+
+class Host:
+    """The namespace of a tunnel table as it is now; what was read once is not read again.
+
+    Made for one look at the drops, and thrown away after it.
+    """
+
+    def __init__(self, table: TunnelTable) -> None:
+        self._table = table
+        self._settings: dict[str, str | None] = {}
+        self._modules: dict[str, str | None] = {}
+        self._addresses: dict[int, Sequence[Address]] = {}
+        self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
+        self._chains: tuple[Sequence[Chain] | None] | None = None
+        self._others: list[tuple[str, Tables]] | None = None
+        self._traffic: dict[int, Traffic | None] = {}
+
+    def traffic(self, tunnels: Iterable[Tunnel]) -> dict[int, Traffic]:
+        """Return what tunnels have carried, by ifindex; those that are gone are left out."""
+        read = {}
+        for tunnel in tunnels:
+            if tunnel.ifindex not in self._traffic:
+                self._traffic[tunnel.ifindex] = self._table.traffic(tunnel.ifindex)
+            if traffic := self._traffic[tunnel.ifindex]:
+                read[tunnel.ifindex] = traffic
+        return read
+
+    def sysctl(self, name: str) -> str | None:
+        """Return the value of a kernel setting by its dotted name; None where there is none."""
+        if name not in self._settings:
+            # A device's name may have dots, which sysctl(8) wants as slashes.
+            path = PROC_SYS / name.translate(str.maketrans("./", "/."))
+            try:
+                with entered(self._table.namespace):
+                    self._settings[name] = path.read_text().strip()
+            except OSError:
+                self._settings[name] = None
+        return self._settings[name]
+
+    def module_state(self, module: str) -> str | None:
+        """Tell whether a module is "loaded", "built in" or "loadable"; None where it is missing."""
+        if module not in self._modules:
+            self._modules[module] = module_state(module)
+        return self._modules[module]
+
+    def route(
+        self, remote: Address, source: Address | None = None, device: int | None = None
+    ) -> Route:
+        """Return the way that the kernel would send to an address, from one and by a device."""
+        asked = (remote, source, device)
+        if asked not in self._routes:
+            self._routes[asked] = self._table.route(*asked)
+        return self._routes[asked]
+
+    def addresses(self, ifindex: int) -> Sequence[Address]:
+        """Return the addresses of a device."""
+        if ifindex not in self._addresses:
+            self._addresses[ifindex] = self._table.addresses(ifindex)
+        return self._addresses[ifindex]
+
+    def firewall(self) -> Sequence[Chain] | None:
+        """Return the chains of netfilter; None where nothing is there to read them."""
+        if self._chains is None:
+            self._chains = (read_chains(self._table.namespace),)
+        return self._chains[0]
+
+    def other_namespaces(self) -> list[tuple[str, Tables]]:
+        """Return the name of every other namespace, and its tunnels."""
+        if self._others is None:
+            self._others = list(self._read_others())
+        return self._others
+
+    def _read_others(self) -> Iterator[tuple[str, Tables]]:
+        for namespace in all_namespaces():
+            if namespace.inode == self._table.namespace.inode:
+                continue
+            try:
+                with closing(TunnelTable(namespace)) as table:
+                    yield namespace.name or "the caller's own", table.tables
+            except (GretraceError, OSError):
+                continue

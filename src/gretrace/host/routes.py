@@ -1,0 +1,89 @@
+"""The ways by which the kernel would send."""
+
+from collections.abc import Container
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from gretrace.host.iproute import netlink_error
+from gretrace.host.netlink import Links
+from gretrace.model import Address, Route
+
+if TYPE_CHECKING:
+    from pyroute2.iproute import IPRoute
+    from pyroute2.netlink import nlmsg
+
+# linux/socket.h and uapi/linux/rtnetlink.h
+AF_INET, AF_INET6 = 2, 10
+RTN_LOCAL = 2
+
+
+# Addresses that are nobody's (RFC 5737, RFC 3849): their way is the default route's.
+NOBODY: dict[int, Address] = {4: ip_address("192.0.2.1"), 6: ip_address("2001:db8::1")}
+
+
+def ask_route(
+    netlink: "IPRoute",
+    links: Links,
+    remote: Address,
+    oif: int | None = None,
+    source: Address | None = None,
+) -> Route:
+    """Ask the kernel for the way to an address, by a device and from an address where given."""
+    told = {"oif": oif, "src": str(source) if source else None}
+    try:
+        (message,) = netlink.route(
+            "get", dst=str(remote), **{name: value for name, value in told.items() if value}
+        )
+    except ValueError:
+        return Route()
+    except netlink_error() as error:
+        return Route(error=getattr(error, "code", None))
+    device, metrics = message.get_attr("RTA_OIF"), message.get_attr("RTA_METRICS")
+    link = links.get(device) if device else None
+    # RTAX_MTU is there once a smaller one was configured or learnt (rt_fill_info()).
+    known_mtu = metrics.get_attr("RTAX_MTU") if metrics else None
+    return Route(
+        device=device,
+        source=_parse(message.get_attr("RTA_PREFSRC")),
+        name=link.name if link else None,
+        gateway=_parse(message.get_attr("RTA_GATEWAY")),
+        mtu=known_mtu or (link.mtu if link else None),
+        is_own=message["type"] == RTN_LOCAL,
+    )
+
+
+def find_detour(
+    netlink: "IPRoute",
+    links: Links,
+    remote: Address,
+    local: Address | None,
+    avoid: Container[int] = (),
+) -> Route | None:
+    """Find a way to an address on a link of its own, the one that holds `local` first.
+
+    Where the routes name no gateway for the address itself it is that of the default route.
+    Links that have their index in `avoid` are passed by.
+    """
+    family = AF_INET6 if remote.version == 6 else AF_INET
+    told = [(_own_address(message), message) for message in netlink.get_addr(family=family)]
+    for own, message in sorted(told, key=lambda pair: pair[0] != local):
+        link = None if message["index"] in avoid else links.get(message["index"])
+        if own is None or link is None:
+            continue
+        # Told a device, the kernel takes any address to be on its link when it has no route
+        # there (ip_route_output_key_hash_rcu()).
+        if remote in ip_network((own, message["prefixlen"]), strict=False):
+            return Route(device=link.index, source=own, name=link.name, mtu=link.mtu)
+        for wanted in (remote, NOBODY[remote.version]):
+            route = ask_route(netlink, links, wanted, oif=link.index)
+            if route.gateway:
+                return route
+    return None
+
+
+def _own_address(message: "nlmsg") -> Address | None:
+    return _parse(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+
+
+def _parse(text: str | None) -> Address | None:
+    return ip_address(text) if text else None

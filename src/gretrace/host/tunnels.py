@@ -1,0 +1,300 @@
+"""The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from gretrace.errors import PrerequisiteError
+from gretrace.host.iproute import open_iproute
+from gretrace.host.namespaces import Namespace, all_namespaces, entered
+from gretrace.host.netlink import KINDS, Link, LinkChanges, Links
+from gretrace.host.routes import ask_route, find_detour
+from gretrace.kernel.lookup import Tables
+from gretrace.model import Address, Route, Traffic, Tunnel
+
+if TYPE_CHECKING:
+    from pyroute2.iproute import IPRoute
+
+# net/ipv4/ip_gre.c and net/ipv6/ip6_gre.c make them in every namespace; only their names tell.
+FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0")
+
+IFF_UP = 1
+# uapi/linux/if_tunnel.h, read as big-endian numbers.
+GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
+# To ask for a link costs about twice as much as to be told of it among all.
+WORTH_A_DUMP = 0.5
+KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
+IPV4_SIZE = 4
+
+
+class TunnelTable:
+    """A snapshot of the tunnels of one namespace that knows when it is out of date.
+
+    Raises PrerequisiteError when the namespace cannot be entered.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        with entered(namespace):
+            self._links = Links()
+            self._changes = LinkChanges()
+        self._received_at_start: dict[int, int] = {}
+        self._received_at_last_look: dict[int, int] = {}
+        self._names: dict[int, str] = {}
+        self._known: dict[int, Tunnel] = {}
+        self._bound_elsewhere: set[int] = set()
+        self._stale: set[int] = set()
+        self._all_stale = True
+        self._tables = Tables()
+        self.before: Tables | None = None
+        self._refresh()
+        self.before = None
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once a link of the namespace changed."""
+        return self._changes.fileno()
+
+    def take_notice(self) -> bool:
+        """Note, and return, whether a link changed since the last call.
+
+        The socket only rings: of a notification only the link's index is read, and the link
+        itself from the kernel when it is needed. What a notification says may be half a
+        change: ipgre_tunnel_ctl() of net/ipv4/ip_gre.c sets the flags of a tunnel after
+        ip_tunnel_update() has told of its key.
+        """
+        changed = self._changes.take()
+        if changed is None:
+            self._all_stale = True
+            return True
+        self._stale |= changed
+        return bool(changed)
+
+    @property
+    def tables(self) -> Tables:
+        """The tunnels at the last notice; `before` then holds those that they replaced.
+
+        The same object as long as no tunnel changes, so that what it remembers stays of use.
+        """
+        self._refresh_if_stale()
+        return self._tables
+
+    @property
+    def tunnels(self) -> Sequence[Tunnel]:
+        """The tunnels at the last notice, by kind, then by index."""
+        return self.tables.tunnels
+
+    def settle(self) -> None:
+        """Forget the tunnels that were replaced: all drops of their time are judged."""
+        self.before = None
+
+    def traffic(self, ifindex: int) -> Traffic | None:
+        """Read what a tunnel has carried so far; None when it is gone."""
+        link = self._links.get(ifindex)
+        if link is None:
+            return None
+        # No notification tells of a change to a tunnel that is down (netdev_state_change() of
+        # net/core/dev.c); to see it here, by chance, is better than never.
+        if ifindex in self._known and self._tunnel(link) != self._known[ifindex]:
+            self._stale.add(ifindex)
+        traffic = self._traffic(link)
+        self._received_at_last_look[ifindex] = traffic.received
+        return traffic
+
+    def counters(self, ifindex: int) -> dict[str, int] | None:
+        """Read all counters of a link (struct rtnl_link_stats64); None when it is gone."""
+        link = self._links.get(ifindex)
+        return None if link is None else link.counters()
+
+    def inside_addresses(self, ifindex: int) -> tuple[Address, Address] | None:
+        """Return the device's own address and its peer's; None where there is no such pair."""
+        for message in self._iproute.get_addr(index=ifindex):
+            local, peer = message.get_attr("IFA_LOCAL"), message.get_attr("IFA_ADDRESS")
+            if local and peer and local != peer:
+                return ip_address(local), ip_address(peer)
+        return None
+
+    def addresses(self, ifindex: int) -> Sequence[Address]:
+        """Return the addresses of a device."""
+        told = self._iproute.get_addr(index=ifindex)
+        own = (m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS") for m in told)
+        return [ip_address(address) for address in own if address]
+
+    def route(
+        self, remote: Address, source: Address | None = None, device: int | None = None
+    ) -> Route:
+        """Ask the kernel for the way to an address, from an address and by a device where given."""
+        route = ask_route(self._iproute, self._links, remote, device, source)
+        tunnel = self._known.get(route.device or 0)
+        if tunnel is None and route.error is None:
+            return route
+        local = source or (tunnel.local if tunnel else None)
+        detour = find_detour(self._iproute, self._links, remote, local, self._known)
+        return replace(route, detour=detour)
+
+    def link_name(self, ifindex: int) -> str | None:
+        """Return the name of a link; None when there is none, or not any more."""
+        if ifindex not in self._names:
+            link = self._links.get(ifindex)
+            if link is None:
+                return None
+            self._names[ifindex] = link.name
+        return self._names[ifindex]
+
+    def link_index(self, name: str) -> int | None:
+        """Return the index of a link by its name."""
+        self._refresh_if_stale()
+        return next((index for index, known in self._names.items() if known == name), None)
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._changes.close()
+        self._links.close()
+        if "_iproute" in self.__dict__:
+            self._iproute.close()
+
+    @cached_property
+    def _iproute(self) -> "IPRoute":
+        with entered(self.namespace):
+            return open_iproute()
+
+    def _refresh_if_stale(self) -> None:
+        if self._stale or self._all_stale:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Read what is stale from the kernel, and make the tables anew."""
+        if self._all_stale or len(self._stale) > WORTH_A_DUMP * len(self._names):
+            links = self._links.dump(self._names)
+            stale = set(self._names)
+        else:
+            links = [link for index in self._stale if (link := self._links.get(index))]
+            stale = self._stale
+        gone = stale - {link.index for link in links}
+        # Before the tunnels, which are told the names of the links that they are bound to.
+        self._names.update((link.index, link.name) for link in links)
+        for index in gone:
+            self._names.pop(index, None)
+            self._known.pop(index, None)
+        self._bound_elsewhere -= stale
+        self._bound_elsewhere |= {link.index for link in links if link.is_bound_elsewhere}
+        for link in links:
+            if link.kind in KINDS:
+                tunnel = self._tunnel(link)
+                # One that did not change stays the same object: `before` costs no memory then.
+                if self._known.get(link.index) != tunnel:
+                    self._known[link.index] = tunnel
+                self._received_at_start.setdefault(link.index, self._traffic(link).received)
+            else:
+                # An index that was another link's may have been a tunnel's.
+                self._known.pop(link.index, None)
+        for index, tunnel in self._known.items():
+            name = self._names.get(tunnel.link)
+            # Links have other names in another namespace.
+            if tunnel.link and tunnel.link_name != name and index not in self._bound_elsewhere:
+                self._known[index] = replace(tunnel, link_name=name)
+        self._stale = set()
+        self._all_stale = False
+        tunnels = tuple(sorted(self._known.values(), key=_place))
+        if tunnels != self._tables.tunnels:
+            self.before, self._tables = self._tables, Tables(tunnels)
+
+    def _tunnel(self, link: Link) -> Tunnel:
+        gre = link.gre()
+        iflags, oflags = _number(gre, "IFLA_GRE_IFLAGS"), _number(gre, "IFLA_GRE_OFLAGS")
+        ikey = _number(gre, "IFLA_GRE_IKEY")
+        bound_to = int.from_bytes(gre.get("IFLA_GRE_LINK", b""), sys.byteorder)
+        return Tunnel(
+            name=link.name,
+            ifindex=link.index,
+            netns=self.namespace.inode,
+            kind=link.kind or "",
+            local=_address(gre, "IFLA_GRE_LOCAL"),
+            remote=_address(gre, "IFLA_GRE_REMOTE"),
+            ikey=ikey if iflags & GRE_KEY else None,
+            okey=_number(gre, "IFLA_GRE_OKEY") if oflags & GRE_KEY else None,
+            icsum=bool(iflags & GRE_CSUM),
+            ocsum=bool(oflags & GRE_CSUM),
+            iseq=bool(iflags & GRE_SEQ),
+            oseq=bool(oflags & GRE_SEQ),
+            link=bound_to,
+            link_name=None if link.is_bound_elsewhere else self._names.get(bound_to),
+            up=bool(link.flags & IFF_UP),
+            external="IFLA_GRE_COLLECT_METADATA" in gre,
+            fallback=link.name in FALLBACKS,
+            ttl=_number(gre, "IFLA_GRE_TTL"),
+            tos=_number(gre, "IFLA_GRE_TOS"),
+            pmtudisc=bool(_number(gre, "IFLA_GRE_PMTUDISC")),
+            ignore_df=bool(_number(gre, "IFLA_GRE_IGNORE_DF")),
+            mtu=link.mtu,
+            # A tunnel's link is in the namespace in which it was made (ip_tunnel_get_link_net()).
+            moved=link.is_bound_elsewhere,
+            stray_ikey=0 if iflags & GRE_KEY else ikey,
+        )
+
+    def _traffic(self, link: Link) -> Traffic:
+        counters = link.counters()
+        received = counters["rx_packets"]
+        at_start = self._received_at_start.get(link.index, received)
+        at_last_look = self._received_at_last_look.get(link.index, at_start)
+        return Traffic(
+            received, counters["tx_packets"], received - at_start, received - at_last_look
+        )
+
+
+class TunnelTables:
+    """The tables of the namespaces that are watched, each opened when it is first needed."""
+
+    def __init__(self, namespaces: Iterable[Namespace], *, find_more: bool) -> None:
+        self._namespaces = {namespace.inode: namespace for namespace in namespaces}
+        self._find_more = find_more
+        self._tables: dict[int, TunnelTable] = {}
+        self._unreachable: set[int] = set()
+
+    def open(self, namespace: Namespace) -> TunnelTable:
+        """Open the table of a namespace.
+
+        Raises PrerequisiteError when it cannot be entered.
+        """
+        table = self._tables[namespace.inode] = TunnelTable(namespace)
+        return table
+
+    def of(self, inode: int) -> TunnelTable | None:
+        """Return the table of a namespace; None when it cannot be found or entered (any more)."""
+        if inode not in self._tables and inode not in self._unreachable:
+            if inode not in self._namespaces and self._find_more:
+                self._namespaces |= {n.inode: n for n in all_namespaces()}
+            try:
+                self.open(self._namespaces[inode])
+            except (KeyError, OSError, PrerequisiteError):
+                # Inodes are used again, but not before long; asking each time would cost more.
+                self._unreachable.add(inode)
+        return self._tables.get(inode)
+
+    def opened(self) -> Iterable[TunnelTable]:
+        """Return the tables that are open by now."""
+        return self._tables.values()
+
+    def close(self) -> None:
+        """Close all tables."""
+        for table in self._tables.values():
+            table.close()
+
+
+def _place(tunnel: Tunnel) -> tuple[int, int]:
+    return KIND_ORDER[tunnel.kind], tunnel.ifindex
+
+
+def _number(gre: Mapping[str, bytes], name: str) -> int:
+    """Read a number of one byte or in network byte order; 0 where there is none."""
+    return int.from_bytes(gre.get(name, b""), "big")
+
+
+def _address(gre: Mapping[str, bytes], name: str) -> Address | None:
+    packed = gre.get(name, b"")
+    # "any" is told as zero, or not at all.
+    if not any(packed):
+        return None
+    return IPv4Address(packed) if len(packed) == IPV4_SIZE else IPv6Address(packed)

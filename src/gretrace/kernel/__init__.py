@@ -1,0 +1,1 @@
+"""The kernel as pure functions: its tunnel lookup, its receive path, its rulesets."""

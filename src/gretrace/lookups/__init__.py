@@ -1,0 +1,1 @@
+"""`lookup` as a use case: what the kernel chooses, live, and what it would choose."""

@@ -1,0 +1,135 @@
+"""The kernel's tunnel lookups as they happen: behind `lookup --follow`."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Protocol
+
+from gretrace.engine import LOOKUP_WINDOW, LookupsLost, LookupTable
+from gretrace.engine.decode import decode_decision, decode_lookup_entry
+from gretrace.host.tunnels import TunnelTables
+from gretrace.kernel.lookup import Answer, Tables
+from gretrace.live import Readable, Watch
+from gretrace.lookups.predict import judge
+from gretrace.model import Decision
+
+# How often lost and uncounted packets are told, and the longest wait for a change, in seconds.
+TICK = 1.0
+TIME_SIZE = 8
+
+
+class Output(Protocol):
+    """Where answers go. What does not change from packet to packet is prepared once."""
+
+    def prepare(self, answer: Answer) -> str:
+        """Render all of an answer but its time."""
+
+    def show(self, time_ns: int, prepared: str) -> None:
+        """Show the answer to one packet."""
+
+    def flush(self) -> None:
+        """Let the reader have what was shown."""
+
+    def finish(self, counted: list[tuple[Answer, int]]) -> None:
+        """Show the end: every answer with the number of packets that got it."""
+
+
+class Follower:
+    """Turns what the kernel decided since the last look into answers."""
+
+    def __init__(
+        self, lookups: LookupTable, tables: TunnelTables, prepare: Callable[[Answer], str]
+    ) -> None:
+        self._lookups, self._tables, self._prepare = lookups, tables, prepare
+        self._clock_offset = time.time_ns() - time.monotonic_ns()
+        # By all of an event but its time: a flood is of few kinds.
+        self._prepared: dict[bytes, str] = {}
+
+    def observe(self) -> Iterator[tuple[int, str]]:
+        """Yield the time (CLOCK_REALTIME, ns) and the prepared answer of each new decision."""
+        events = self._lookups.take()
+        for table in self._tables.opened():
+            if table.take_notice():
+                self._prepared.clear()
+        for event in events:
+            identity = event[TIME_SIZE:]
+            prepared = self._prepared.get(identity)
+            if prepared is None:
+                decision = decode_decision(event, self._clock_offset)
+                prepared = self._prepared[identity] = self._prepare(self._answer(decision))
+            moment = int.from_bytes(event[:TIME_SIZE], sys.byteorder) + self._clock_offset
+            yield moment, prepared
+        for table in self._tables.opened():
+            table.settle()
+
+    def bells(self, *, busy: bool) -> list[Readable]:
+        """Return what to wait for. While packets come, the next look is a matter of time."""
+        return [*self._tables.opened(), *(() if busy else (self._lookups,))]
+
+    def lost(self) -> LookupsLost:
+        """Return what was not seen, or not shown one by one."""
+        return self._lookups.lost()
+
+    def counted(self) -> list[tuple[Answer, int]]:
+        """Return every answer with the exact number of packets that got it, the most first."""
+        decisions = [
+            decode_lookup_entry(key, stats, self._clock_offset)
+            for key, stats in self._lookups.entries()
+        ]
+        decisions.sort(key=lambda decision: -decision.count)
+        return [(self._answer(decision), decision.count) for decision in decisions]
+
+    def _answer(self, decision: Decision) -> Answer:
+        table = self._tables.of(decision.netns)
+        if table is None:
+            return judge(decision, Tables(), None)
+        answer = judge(decision, table.tables, table)
+        if answer.disagreement and table.before is not None:
+            # The packet may have come just before the tunnels changed.
+            earlier = judge(decision, table.before, table)
+            return answer if earlier.disagreement else earlier
+        return answer
+
+
+def follow(
+    follower: Follower,
+    watch: Watch,
+    output: Output,
+    *,
+    limit: int | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Show decisions until `watch` says stop, or `limit` of them were shown.
+
+    `tell` is told, in a sentence, of everything that was lost or only counted.
+    """
+    shown = 0
+    busy = False
+    lost = LookupsLost()
+    due = time.monotonic() + TICK
+    while not watch.stopped and (limit is None or shown < limit):
+        watch.wait(follower.bells(busy=busy), LOOKUP_WINDOW if busy else TICK)
+        busy = False
+        for time_ns, prepared in follower.observe():
+            if limit is not None and shown >= limit:
+                break
+            output.show(time_ns, prepared)
+            shown += 1
+            busy = True
+        output.flush()
+        if time.monotonic() >= due or watch.stopped:
+            due = time.monotonic() + TICK
+            lost = _tell_lost(follower, lost, tell)
+    _tell_lost(follower, lost, tell)
+    output.finish(follower.counted())
+
+
+def _tell_lost(follower: Follower, before: LookupsLost, tell: Callable[[str], None]) -> LookupsLost:
+    lost = follower.lost()
+    if replace(lost, not_shown=0) != replace(before, not_shown=0):
+        for sentence in lost.sentences():
+            tell(sentence)
+    if lost.not_shown > before.not_shown:
+        tell(f"{lost.not_shown} packets so far were counted, but came too fast to be shown")
+    return lost

@@ -1,0 +1,1 @@
+"""Bytes: packets, keys, checksums. Pure."""
