@@ -1,8 +1,8 @@
 """The table at the end, and the sums that it is made of."""
 
 from gretrace.explain.tally import Totals
-from gretrace.model import Tuple
-from gretrace.render.summary import Total, summary
+from gretrace.model import Total, Tuple
+from gretrace.render.summary import summary
 from gretrace.verdicts import explain
 from tests.frames import gre, gre_packet, ipv6, udp
 from tests.unit.cases import case

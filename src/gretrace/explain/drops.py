@@ -18,8 +18,7 @@ from gretrace.host.tunnels import TunnelTable, TunnelTables
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.quiet import is_quiet
 from gretrace.live import Readable, Watch
-from gretrace.model import Drop, Report, Traffic, Verdict
-from gretrace.render.summary import Total
+from gretrace.model import Drop, Report, Total, Traffic, Verdict
 from gretrace.verdicts import Case, explain
 
 # Of thousands of tunnels, those whose packets are told of when nothing was dropped.

@@ -16,10 +16,10 @@ from gretrace.model import (
     GreHeader,
     Place,
     Report,
+    Total,
     Tuple,
     Verdict,
 )
-from gretrace.render.summary import Total
 
 # What makes two reports the same; see Totals.
 Identity: TypeAlias = tuple[int, int | None, int | None, int | None]

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
-from gretrace.model import Report
-from gretrace.render.summary import Total
+from gretrace.model import Report, Total
 
 # json.dumps() would make an encoder for each report.
 _encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -1,25 +1,11 @@
 """The table at the end: how many packets died of what."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from gretrace.model import Tuple
+from gretrace.model import Total
 
 # What a person reads. A flood of forged packets makes a total of each.
 ROWS_AT_MOST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """How often a report was counted, without its words."""
-
-    cause: str
-    tunnel: str | None
-    netns: int
-    iif: str | None
-    namespace: str | None  # as of a Report
-    tuple: Tuple
-    count: int
 
 
 def summary(every: Iterable[Total]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from gretrace.model import Confidence, Fix, Report, Verdict
+from gretrace.model import Confidence, Fix, Report, Total, Verdict
 from gretrace.render.record import show_time
-from gretrace.render.summary import Total, summary
+from gretrace.render.summary import summary
 from gretrace.wire.keys import show_key
 
 BOLD, RED, GREEN, DIM = "1", "1;31", "32", "2"

@@ -1,0 +1,76 @@
+"""The things gretrace speaks of: tunnels, packets, drops and verdicts.
+
+Plain values. Addresses are `ipaddress` objects, keys and protocols integers in
+host byte order. None as an address is iproute2's "any"; None as a key means that
+there is no key field, which is not the same as key 0.
+"""
+
+from gretrace.model.drop import (
+    Decision,
+    Drop,
+    Place,
+    Tuple,
+)
+from gretrace.model.keepalive import (
+    Keepalive,
+    Responder,
+)
+from gretrace.model.packet import (
+    GreHeader,
+    Inner,
+    Packet,
+)
+from gretrace.model.protocols import (
+    ETH_P_ERSPAN,
+    ETH_P_ERSPAN2,
+    ETH_P_IP,
+    ETH_P_IPV6,
+    ETH_P_TEB,
+    ETH_P_WCCP,
+    GRE,
+    Address,
+)
+from gretrace.model.report import (
+    Confidence,
+    Finding,
+    Fix,
+    Report,
+    Total,
+    Verdict,
+    Where,
+)
+from gretrace.model.tunnel import (
+    Route,
+    Traffic,
+    Tunnel,
+)
+
+__all__ = [
+    "ETH_P_ERSPAN",
+    "ETH_P_ERSPAN2",
+    "ETH_P_IP",
+    "ETH_P_IPV6",
+    "ETH_P_TEB",
+    "ETH_P_WCCP",
+    "GRE",
+    "Address",
+    "Confidence",
+    "Decision",
+    "Drop",
+    "Finding",
+    "Fix",
+    "GreHeader",
+    "Inner",
+    "Keepalive",
+    "Packet",
+    "Place",
+    "Report",
+    "Responder",
+    "Route",
+    "Total",
+    "Traffic",
+    "Tunnel",
+    "Tuple",
+    "Verdict",
+    "Where",
+]
