@@ -7,7 +7,7 @@ megabytes (10^6 bytes); compiled Python is a cache and does not count.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import gretrace
@@ -86,7 +86,7 @@ def distributions(name: str) -> dict[str, float]:
     while todo:
         found = distribution(todo.pop())
         if found.name not in sizes:
-            sizes[found.name] = _written(Path(found.locate_file(file)) for file in found.files)
+            sizes[found.name] = _written(_files(found))
             # What has a marker is for other systems, or an extra that nobody asked for.
             required = [line for line in found.requires or () if ";" not in line]
             todo += [re.split(r"[^\w.-]", line)[0] for line in required]
@@ -94,6 +94,16 @@ def distributions(name: str) -> dict[str, float]:
     if name == "gretrace":
         sizes[name] = _written(Path(gretrace.__file__).parent.rglob("*"))
     return sizes
+
+
+def _files(found: Distribution) -> Iterable[Path]:
+    """Return the files of a distribution; Debian's packages do not list theirs."""
+    if found.files is not None:
+        yield from (Path(found.locate_file(file)) for file in found.files)
+        return
+    for name in (found.read_text("top_level.txt") or found.name).split():
+        folder = Path(found.locate_file(name))
+        yield from folder.rglob("*") if folder.is_dir() else [folder.with_suffix(".py")]
 
 
 def _written(files: Iterable[Path]) -> float:

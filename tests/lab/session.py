@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gretrace.cli import run
+from gretrace.cli.commands import load_all
 from gretrace.host.namespaces import enter
+
+# Commands run in forks, which then need not import them.
+load_all()
 
 PATIENCE = 60  # seconds; an emulated machine is slow
 

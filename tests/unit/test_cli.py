@@ -1,19 +1,23 @@
 """Errors become one line and an exit code, wherever they come from."""
 
+import re
+import subprocess
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
 
 from gretrace import __version__
 from gretrace.cli import run, watched
+from gretrace.cli.commands import COMMANDS, load_all
 from gretrace.errors import PrerequisiteError
 from gretrace.host import features
 from gretrace.render.listing import Listed, to_lines
 from tests.unit.cases import tunnel
 
 # In the package the command has the name of its module.
-command = sys.modules["gretrace.cli.explain_drop"]
+command = import_module("gretrace.cli.explain_drop")
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_without_privilege_it_says_what_to_do(capsys, monkeypatch):
 
 
 def test_without_gre_it_says_what_to_do(capsys, monkeypatch):
-    monkeypatch.setattr(sys.modules["gretrace.cli.lookup"], "require_privilege", lambda: None)
+    monkeypatch.setattr(import_module("gretrace.cli.lookup"), "require_privilege", lambda: None)
     monkeypatch.setattr(features, "has_gre", lambda: False)
     code, err = refused(capsys, "lookup", "--follow")
     assert code == 4
@@ -110,9 +114,46 @@ def test_an_interrupt_before_the_start_is_no_traceback(capsys, monkeypatch):
 
 def test_version_and_help(capsys):
     assert run(["--version"]) == 0
-    assert __version__ in capsys.readouterr().out
+    # What a report of a fault has to name.
+    said = capsys.readouterr().out
+    assert said.startswith(f"gretrace {__version__} (")
+    assert re.search(r" \((a checkout|commit \w+)\), libbpf 1\.\d+, Linux \d.*\n$", said)
     assert run(["explain-drop", "--help"]) == 0
     assert "--ready-file" in capsys.readouterr().out
+
+
+def test_without_libbpf_what_needs_none_works():
+    code = (
+        "import ctypes, sys; real = ctypes.CDLL\n"
+        "def absent(name, *a, **k):\n"
+        "    if name == 'libbpf.so.1': raise OSError(name)\n"
+        "    return real(name, *a, **k)\n"
+        "ctypes.CDLL = absent\n"
+        "from gretrace.cli import run; from gretrace.cli.commands import load_all; load_all()\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+
+    def ran(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+        )
+
+    assert ", no libbpf, Linux" in ran("--version").stdout
+    assert ran("respond", "--help").returncode == 0
+    refused = ran("explain-drop", "--duration", "0")
+    if "needs root" not in refused.stderr:
+        assert refused.returncode == 4
+        assert refused.stderr.splitlines()[-1].startswith("gretrace: libbpf.so.1 is not installed")
+
+
+def test_every_command_is_listed_and_only_called_ones_are_imported():
+    code = "import gretrace.cli, sys; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "gretrace.cli" in modules
+    assert not {f"gretrace.cli.{name.replace('-', '_')}" for name in COMMANDS} & set(modules)
+    assert [found.name for found in load_all()] == list(COMMANDS)
 
 
 def test_without_a_command_the_help_is_shown(capsys):

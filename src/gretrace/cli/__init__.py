@@ -6,23 +6,37 @@ from collections.abc import Sequence
 
 import click
 
-from gretrace import __version__
-from gretrace.cli.check import check
-from gretrace.cli.explain_drop import explain_drop
-from gretrace.cli.lookup import lookup
-from gretrace.cli.respond import respond
-from gretrace.cli.tunnels import tunnels
+from gretrace.cli.commands import Commands, version
 from gretrace.errors import ExitCode, GretraceError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="gretrace")
-def gretrace() -> None:
+def _say_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(version())
+        context.exit()
+
+
+@click.group(
+    cls=Commands,
+    # Without a command the help is shown, as a failure; click before 8.2 takes it for success.
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_say_version,
+    help="Say the version of gretrace, libbpf and the kernel.",
+)
+@click.pass_context
+def gretrace(context: click.Context) -> int | None:
     """Say why a GRE tunnel is broken, on the kernel that is running."""
-
-
-for command in (check, explain_drop, lookup, respond, tunnels):
-    gretrace.add_command(command)
+    if context.invoked_subcommand:
+        return None
+    click.echo(context.get_help(), err=True)
+    return ExitCode.USAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,9 +51,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = gretrace.main(arguments, prog_name="gretrace", standalone_mode=False)
     except GretraceError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return ExitCode.USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gretrace"
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", ExitCode.USAGE)

@@ -15,7 +15,7 @@ from gretrace.host.tunnels import TunnelTable
 from gretrace.render.checks import to_lines, to_text
 
 
-@click.command(short_help="Say what this machine can do, and what is missing.")
+@click.command()
 @namespace_option
 @output_options
 def check(netns: str | None, output: str, color: str, verbose: bool) -> int:

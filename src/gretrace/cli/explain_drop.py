@@ -29,7 +29,7 @@ from gretrace.model import Address
 ONLY_LIVE = ("all_netns", "iif", "duration", "engine", "ready_file", "capacity")
 
 
-@click.command("explain-drop", short_help="Say why GRE packets are dropped, live.")
+@click.command("explain-drop")
 @read_options
 @output_options
 @namespace_options

@@ -75,7 +75,7 @@ predicted_packet = options(
 )
 
 
-@click.command(short_help="Show which tunnel the kernel chooses, live or for a packet.")
+@click.command()
 @predicted_packet
 @click.option("--follow", "live", is_flag=True, help="Show every lookup of the kernel, live.")
 @click.option(

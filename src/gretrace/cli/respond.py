@@ -29,7 +29,7 @@ from gretrace.render.listing import Listed, responder_lines, responder_table
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
 
 
-@click.command(short_help="Answer the peer's keepalives.")
+@click.command()
 @click.argument("interfaces", nargs=-1, metavar="IFACE...")
 @click.option("--off", is_flag=True, help="Take our responder off; others stay.")
 @click.option("--all", "every", is_flag=True, help="Every GRE tunnel of the namespace.")

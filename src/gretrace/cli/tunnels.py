@@ -13,7 +13,7 @@ from gretrace.keepalive import responder
 from gretrace.render.listing import Listed, to_lines, tunnel_table
 
 
-@click.command(short_help="List GRE tunnels, their keys, errors and responders.")
+@click.command()
 @namespace_option
 @output_options
 def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:

@@ -8,36 +8,42 @@ import ctypes
 import errno
 import os
 from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from functools import cache, cached_property
 from typing import Any
 
 from gretrace.errors import PrerequisiteError
 
-
-def _load() -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL("libbpf.so.1", use_errno=True)
-    except OSError:
-        raise PrerequisiteError(
-            "libbpf.so.1 is not installed",
-            "install it: libbpf1 on Debian and Ubuntu, libbpf on Fedora and RHEL",
-        ) from None
-
-
-_LIB = _load()
 _DEBUG = 2  # enum libbpf_print_level
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
 
-def bind(name: str, result: Any, *arguments: Any) -> Any:
+class Function:
+    """A function of libbpf, looked up when it is first called.
+
+    An object, since a function of Python would become a method of the class that names it.
+    """
+
+    def __init__(self, name: str, result: Any, arguments: tuple[Any, ...]) -> None:
+        self._name, self._result, self._arguments = name, result, arguments
+
+    def __call__(self, *values: Any) -> Any:
+        """Call it; raises PrerequisiteError where libbpf is not installed."""
+        return self._function(*values)
+
+    @cached_property
+    def _function(self) -> Any:
+        function = getattr(_library(), self._name)
+        function.restype, function.argtypes = self._result, self._arguments
+        return function
+
+
+def bind(name: str, result: Any, *arguments: Any) -> Function:
     """Return a function of libbpf with its C types."""
-    function = getattr(_LIB, name)
-    function.restype, function.argtypes = result, arguments
-    return function
+    return Function(name, result, arguments)
 
 
 _major = bind("libbpf_major_version", c_uint32)
 _minor = bind("libbpf_minor_version", c_uint32)
-_set_print = bind("libbpf_set_print", c_void_p, c_void_p)
 _vsnprintf = ctypes.CDLL(None).vsnprintf
 _vsnprintf.argtypes = [c_char_p, c_size_t, c_char_p, c_void_p]
 
@@ -52,8 +58,7 @@ class Messages:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self._callback = _PRINT(self._keep)
-        _set_print(ctypes.cast(self._callback, c_void_p))
+        self.callback = _PRINT(self._keep)
 
     def _keep(self, level: int, text: bytes, arguments: int) -> int:
         if level >= _DEBUG:
@@ -65,6 +70,20 @@ class Messages:
 
 
 MESSAGES = Messages()
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Load libbpf when it is first needed: much of gretrace does without."""
+    try:
+        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError:
+        raise PrerequisiteError(
+            "libbpf.so.1 is not installed",
+            "install it: libbpf1 on Debian and Ubuntu, libbpf on Fedora and RHEL",
+        ) from None
+    library.libbpf_set_print(MESSAGES.callback)
+    return library
 
 
 def check_pointer(result: int | None, what: str) -> int:

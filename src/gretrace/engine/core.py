@@ -1,6 +1,7 @@
 """The engine that loads objects built ahead of time, fitted to this kernel by its BTF (CO-RE)."""
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,20 @@ from gretrace.engine.maps import EventRing, Ring
 from gretrace.engine.objects import BpfObject
 from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
-from gretrace.engine.refusals import no_privilege, no_tunnels, not_built, too_many_kinds
+from gretrace.engine.refusals import (
+    no_privilege,
+    no_tunnels,
+    not_built,
+    other_byte_order,
+    too_many_kinds,
+)
 from gretrace.engine.symbols import functions_among
 from gretrace.errors import NotForCoreError, PrerequisiteError
 
 OBJECTS = Path(__file__).parent.parent / "objects"
+# uapi/linux/elf.h: the byte of an object that tells its byte order.
+EI_DATA = 5
+BYTE_ORDERS = {"little": 1, "big": 2}
 VMLINUX_BTF = BTF_DIRECTORY / "vmlinux"
 
 
@@ -24,7 +34,10 @@ def open_object(stem: str) -> BpfObject:
     path = OBJECTS / f"{stem}.bpf.o"
     if not path.is_file():
         raise not_built(path.name)
-    return BpfObject(stem, path.read_bytes())
+    image = path.read_bytes()
+    if image[EI_DATA] != BYTE_ORDERS[sys.byteorder]:
+        raise other_byte_order(path.name)
+    return BpfObject(stem, image)
 
 
 class CoreProbe:

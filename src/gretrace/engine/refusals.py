@@ -1,6 +1,7 @@
 """What a kernel or machine refuses, in one line each, whichever engine asked."""
 
 import os
+import sys
 
 from gretrace.errors import PrerequisiteError
 
@@ -39,3 +40,11 @@ def no_tunnels() -> PrerequisiteError:
 def not_built(file: str) -> PrerequisiteError:
     """Return what to raise where the package lacks what is made of bpf/."""
     return PrerequisiteError(f"{file} was not built", "build it: make -C bpf, or script/setup")
+
+
+def other_byte_order(file: str) -> PrerequisiteError:
+    """Return what to raise where an object is for machines of the other byte order."""
+    return PrerequisiteError(
+        f"{file} was built for the other byte order, this machine is {sys.byteorder}-endian",
+        "install gretrace from its sources, which builds it for this machine",
+    )
