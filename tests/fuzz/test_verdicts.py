@@ -132,7 +132,7 @@ def test_one_verdict_and_no_error(
     finding = verdict.finding
     assert finding.summary.endswith(".")
     assert finding.fix
-    assert all(fix.note and "None" not in (fix.command or "") for fix in finding.fix)
+    assert all(fix.note and "None" not in str(fix.command or "") for fix in finding.fix)
     drop = judged.drop
     seen = tuple_of(drop, Tables(tunnels))
     report = Report(verdict, drop, judged.iif, None, seen, 1, drop.first_ns, drop.last_ns)

@@ -88,7 +88,7 @@ def test_the_fallback_device():
         assert by_tunnel["gre1"]["kernel"]["function"] == "ip_tunnel_rcv"
         assert by_tunnel["gre0"]["iif"] == "gre0"
         for device in ("gre0", "ip6gre0"):
-            assert by_tunnel[device]["fix"][0]["command"] == f"ip link set {device} down"
+            assert by_tunnel[device]["fix"][0]["command"] == f"ip link set dev {device} down"
             b.shell(by_tunnel[device]["fix"][0]["command"])
         with explain_drop(b) as session:
             a.send("va", wrong, times=SENT)

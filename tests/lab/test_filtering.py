@@ -82,7 +82,7 @@ FAULTS = {
         chained("input", 'iifname "gre*" counter drop'),
         function=NETFILTER,
         words=("at input", "“iifname gre* drop” (handle", "chain c of table inet f"),
-        command=f"nft insert rule inet f c iifname gre1 ip saddr {INNER_A} ip daddr {INNER_B}",
+        command=f'nft \'insert rule inet f c iifname "gre1" ip saddr {INNER_A} ip daddr {INNER_B}',
     ),
     "firewall, two chains": Fault(
         "firewall",
@@ -91,14 +91,14 @@ FAULTS = {
         confidence="likely",
         words=("one of 2 rules or policies", "the policy drop of chain c of table inet one"),
         evidence=("“ip saddr 10.10.0.0/16 reject”",),
-        command="nft 'insert rule inet one c iifname gre1",
+        command='nft \'insert rule inet one c iifname "gre1"',
     ),
     "firewall, before the route": Fault(
         "firewall",
         chained("prerouting", f"ip saddr {INNER_A} drop", family="ip"),
         function=NETFILTER,
         words=("prerouting", f"“ip saddr {INNER_A} drop”"),
-        command="nft insert rule ip f c",
+        command="nft 'insert rule ip f c",
     ),
     "firewall, forwarded": Fault(
         "firewall",
@@ -106,7 +106,7 @@ FAULTS = {
         inside(destination=FAR),
         function=NETFILTER,
         words=("at forward", "the policy drop"),
-        command="nft insert rule inet f c",
+        command="nft 'insert rule inet f c",
         arrives="lan0",
     ),
     "firewall, forwarded, IPv6": Fault(
@@ -115,7 +115,7 @@ FAULTS = {
         inside6(destination=FAR6),
         function=NETFILTER,
         words=("at forward", "nfproto ipv6 drop"),
-        command="nft insert rule inet f c",
+        command="nft 'insert rule inet f c",
         arrives="lan0",
     ),
     "firewall, sent": Fault(
@@ -124,7 +124,7 @@ FAULTS = {
         None,
         function=NETFILTER,
         words=("postrouting", "udp dport 9 drop"),
-        command=f"nft insert rule inet f c oifname gre1 ip daddr {INNER_A} accept",
+        command=f"nft 'insert rule inet f c oifname \"gre1\" ip daddr {INNER_A} accept'",
     ),
     "firewall, conntrack": Fault(
         "firewall",
@@ -132,7 +132,7 @@ FAULTS = {
         gre_packet(A, B, ipv4(INNER_A, INNER_B, 6, bytes(20))),
         function=NETFILTER,
         words=("conntrack takes them for INVALID",),
-        command="nft insert rule inet f c",
+        command="nft 'insert rule inet f c",
         arrives=None,
     ),
     "firewall-outer": Fault(
@@ -141,7 +141,7 @@ FAULTS = {
         function=NETFILTER,
         iif="vb",
         words=("at input", "“ip protocol gre drop”"),
-        command=f"nft insert rule ip f c ip saddr {A} meta l4proto gre accept",
+        command=f"nft 'insert rule ip f c ip saddr {A} meta l4proto gre accept'",
     ),
     "firewall-outer, policy": Fault(
         "firewall-outer",
@@ -149,7 +149,7 @@ FAULTS = {
         function=NETFILTER,
         iif="vb",
         words=("the policy drop",),
-        command=f"nft insert rule inet f c ip saddr {A} meta l4proto gre accept",
+        command=f"nft 'insert rule inet f c ip saddr {A} meta l4proto gre accept'",
     ),
     "firewall-outer, at ingress": Fault(
         "firewall-outer",
@@ -157,7 +157,7 @@ FAULTS = {
         function=NETFILTER,
         iif="vb",
         words=("ingress", "table netdev f"),
-        command="nft insert rule netdev f c",
+        command="nft 'insert rule netdev f c",
     ),
     "firewall-outer, sent": Fault(
         "firewall-outer",
@@ -165,7 +165,7 @@ FAULTS = {
         None,
         function=NETFILTER,
         words=("at output", "l4proto gre drop"),
-        command=f"nft insert rule inet f c ip daddr {A} meta l4proto gre accept",
+        command=f"nft 'insert rule inet f c ip daddr {A} meta l4proto gre accept'",
     ),
     "firewall-outer, sent, at postrouting": Fault(
         "firewall-outer",
@@ -174,7 +174,7 @@ FAULTS = {
         function=NETFILTER,
         iif="vb",
         words=("postrouting",),
-        command=f"nft insert rule inet f c ip daddr {A} meta l4proto gre accept",
+        command=f"nft 'insert rule inet f c ip daddr {A} meta l4proto gre accept'",
     ),
     **{
         f"tc-drop, {device} {direction}": Fault(

@@ -61,12 +61,13 @@ FAULTS = {
     ),
     "strange": Fault(
         "tx-no-route", XMIT, local="20.1.1.9", words=("its local address 20.1.1.9",),
-        command=f"ip link change strange type gre local {B} remote {A} ikey 4 okey 4 ttl 255",
+        command=f"ip link change dev strange type gre local {B} remote {A} ikey 4 okey 4 ttl 255",
     ),
     "strange6": Fault(
         "tx-no-route", XMIT6, A6, "ip6gre", "fd00::9", words=("its local address fd00::9",),
         command=(
-            f"ip link change strange6 type ip6gre local {B6} remote {A6} ikey 5 okey 5 hoplimit 255"
+            f"ip link change dev strange6 type ip6gre local {B6} remote {A6} "
+            "ikey 5 okey 5 hoplimit 255"
         ),
     ),
     "loop": Fault(

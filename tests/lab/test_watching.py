@@ -107,7 +107,7 @@ def test_text_is_what_a_person_reads():
             text = session.stdout
             assert "DROP key-mismatch gre1" in text
             assert "died    vb -> gre_rcv -> parse -> lookup x" in text
-            assert "ip link change gre1 type gre local 20.1.1.1 remote 20.1.1.2" in text
+            assert "ip link change dev gre1 type gre local 20.1.1.1 remote 20.1.1.2" in text
             assert text.splitlines()[-1].split()[:3] == ["3", "key-mismatch", "gre1"]
             assert "\x1b" not in text
 

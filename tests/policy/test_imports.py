@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "gretrace"
 
 # Each layer may import those that stand before it, and modules of its own.
 LAYERS = [
-    {"", "errors", "model"},
+    {"", "errors", "model", "commands", "plain"},
     {"wire"},
     {"kernel"},
     {"verdicts", "render"},
@@ -18,7 +18,7 @@ LAYERS = [
     {"explain", "lookups", "checks"},
     {"cli"},
 ]
-PURE = {"errors", "model", "wire", "kernel", "verdicts", "render"}
+PURE = {"errors", "model", "commands", "plain", "wire", "kernel", "verdicts", "render"}
 # Where the outside world is let in, and only there: a folder, or one module of it.
 DOORS = {
     "bcc": {"engine"},

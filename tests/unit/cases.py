@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 
+from gretrace.commands import HERE
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Drop, Place, Traffic, Tunnel
 from gretrace.verdicts import Case
@@ -45,12 +46,12 @@ def drop(
     )
 
 
-def case(packet=None, *tunnels, traffic=None, ip="ip", **more):
+def case(packet=None, *tunnels, traffic=None, netns=HERE, **more):
     """A case for the verdicts; every tunnel is silent unless told otherwise."""
     return Case(
         drop(packet, **more),
         Tables(tunnels),
         traffic or {t.ifindex: SILENT for t in tunnels},
         iif="vb",
-        ip=ip,
+        netns=netns,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
+from gretrace.commands import HERE
 from gretrace.model import Route
 from gretrace.verdicts.surroundings import Nowhere
 from tests.unit.cases import VB, case
@@ -39,9 +40,9 @@ def by(ifindex, name, **more):
     return Route(device=ifindex, name=name, **more)
 
 
-def at(packet, *tunnels, iif, host=None, ip="ip", **more):
+def at(packet, *tunnels, iif, host=None, netns=HERE, **more):
     """A case of a drop on a device of a host."""
-    return replace(case(packet, *tunnels, ip=ip, **more), iif=iif, host=host or FakeHost())
+    return replace(case(packet, *tunnels, netns=netns, **more), iif=iif, host=host or FakeHost())
 
 
 def on_tunnel(packet, *tunnels, **more):

@@ -13,7 +13,7 @@ def finding(family, name):
 
 
 def commands(family, name):
-    return [fix.command for fix in finding(family, name).fix]
+    return [fix.command and fix.command.text for fix in finding(family, name).fix]
 
 
 def test_a_module_is_loaded_where_it_can_be():
@@ -34,7 +34,7 @@ def test_a_bare_answer_needs_no_mending():
 
 def test_pptp_is_loaded_where_it_can_be():
     there = finding(header, "unsupported-version, pptp is there")
-    assert there.fix[0].command == "modprobe pptp"
+    assert there.fix[0].command.text == "modprobe pptp"
     assert "PPTP" in there.summary
     assert "no RFC" in finding(header, "unsupported-version, of no RFC").summary
 
@@ -66,7 +66,7 @@ def test_only_what_is_received_is_changed(name, words):
 def test_over_ipv6_nothing_is_said_that_iproute2_does_not_know():
     for name in ("key-mismatch", "key-missing", "key-unexpected", "local-mismatch"):
         command = commands(lookup, f"{name}, over IPv6")[0]
-        assert command.startswith("ip link change gre1 type ip6gre local fd00::")
+        assert command.startswith("ip link change dev gre1 type ip6gre local fd00::")
         assert command.endswith(" hoplimit 255")
     assert "type ip6gre " in commands(lookup, "no-tunnel, over IPv6")[0]
 
@@ -84,22 +84,22 @@ def test_a_tunnel_is_made_anew_as_what_the_peer_sends():
 
 
 def test_a_tunnel_is_made_where_its_packets_arrive():
-    made = "ip link add gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 1 okey 1 ttl 255"
+    made = "ip link add dev gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 1 okey 1 ttl 255"
     assert commands(elsewhere, "wrong-netns")[0] == (
-        f"ip -n blue link del gre1 && {made} && ip link set gre1 netns blue && "
-        "ip -n blue link set gre1 up"
+        f"ip -n blue link del dev gre1 && {made} && ip link set dev gre1 netns blue && "
+        "ip -n blue link set dev gre1 up"
     )
     of_process = commands(elsewhere, "wrong-netns, of a process")[0]
-    assert of_process.startswith("nsenter --net=/proc/123/ns/net ip link del gre1 && ")
+    assert of_process.startswith("nsenter --net=/proc/123/ns/net ip link del dev gre1 && ")
     assert (
-        "link set gre1 netns $$ && ip link set gre1 up"
+        "link set dev gre1 netns $$ && ip link set dev gre1 up"
         in (commands(elsewhere, "wrong-netns, the caller's own")[0])
     )
     assert commands(elsewhere, "wrong-netns, its name is taken here")[0].startswith(
-        "ip link add gre2 "
+        "ip link add dev gre2 "
     )
     assert commands(elsewhere, "wrong-netns, moved here") == [
-        f"ip link del gre1 && {made} && ip link set gre1 up"
+        f"ip link del dev gre1 && {made} && ip link set dev gre1 up"
     ]
 
 
@@ -108,7 +108,7 @@ def test_only_a_refused_packet_tells_which_tunnel_the_fallback_stands_for():
     refused_by_it = finding(elsewhere, "fallback-taken, it was refused")
     assert any("differs in its key" in line for line in refused_by_it.evidence)
     for name in ("fallback-taken", "fallback-taken, it was refused"):
-        assert commands(elsewhere, name)[0] == "ip link set gre0 down"
+        assert commands(elsewhere, name)[0] == "ip link set dev gre0 down"
 
 
 def test_a_tunnel_for_erspan_is_numbered():
@@ -119,5 +119,5 @@ def test_a_tunnel_for_erspan_is_numbered():
         tunnel(remote="20.1.1.98", local="20.1.1.99"),
     )
     assert "type erspan local 20.1.1.1 remote 20.1.1.2 ikey 7 okey 7 iseq oseq" in (
-        explain(judged).finding.fix[0].command
+        explain(judged).finding.fix[0].command.text
     )

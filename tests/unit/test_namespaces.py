@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from gretrace.commands import HERE, Netns
 from gretrace.errors import UsageError
 from gretrace.host.namespaces import (
     Namespace,
@@ -30,9 +31,9 @@ def test_our_own_is_the_first_of_all():
 
 
 def test_commands_reach_each_namespace():
-    assert own_namespace().ip == "ip"
-    assert Namespace(1, Path("/run/netns/blue"), "blue").ip == "ip -n blue"
-    assert Namespace(1, Path("/proc/7/ns/net"), "7").ip == "nsenter --net=/proc/7/ns/net ip"
+    assert own_namespace().reached == HERE
+    assert Namespace(1, Path("/run/netns/blue"), "blue").reached == Netns("blue")
+    assert Namespace(1, Path("/proc/7/ns/net"), "7").reached == Netns(path="/proc/7/ns/net")
 
 
 def test_to_enter_our_own_is_nothing():

@@ -349,7 +349,7 @@ def test_a_tunnel_that_works_in_the_capture_is_not_to_be_changed():
     _, shown = explain(packets, tunnel(key=1))
     (report,) = shown.reports
     assert "gre1 has sent 1 packet and received 1." in report.verdict.finding.evidence
-    assert "ip link add gre2" in report.verdict.finding.fix[0].command
+    assert "ip link add dev gre2" in report.verdict.finding.fix[0].command.text
 
 
 def test_the_filters_hold_for_captures():
@@ -397,7 +397,7 @@ def test_a_capture_is_explained_as_json(capsys, files):
     assert record["first_seen"] == "1970-01-01T00:00:01.000000Z"
     assert record["time"] == "1970-01-01T00:00:03.000000Z"
     assert record["kernel"] == {"function": "gre_rcv", "module": "ip_gre", "reason": None}
-    assert record["fix"][0]["command"].startswith("ip link change gre1 type gre")
+    assert record["fix"][0]["command"].startswith("ip link change dev gre1 type gre")
     assert err == ""
 
 

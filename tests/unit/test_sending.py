@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from gretrace.commands import Netns
 from gretrace.model import Confidence, Route, Where
 from gretrace.verdicts import explain
 from tests.unit.cases import VB, A, B
@@ -42,9 +43,9 @@ def refused(detour=None):
 def test_a_remote_is_routed_by_the_gateway_that_is_known():
     router = by(VB, "vb", gateway=ip_address(ROUTER))
     (fix,) = finding(refused(router)).fix
-    assert fix.command == f"ip route replace {A}/32 via {ROUTER} dev vb"
+    assert fix.command.text == f"ip route replace {A}/32 via {ROUTER} dev vb"
     (fix,) = finding(refused(by(VB, "vb"))).fix
-    assert fix.command == f"ip route replace {A}/32 dev vb"
+    assert fix.command.text == f"ip route replace {A}/32 dev vb"
 
 
 def test_without_a_gateway_the_command_is_only_described():
@@ -58,11 +59,11 @@ def test_a_loop_is_led_around_the_tunnel():
     detour = by(VB, "vb", gateway=ip_address(ROUTER))
     found = finding(unsent(inside(), GRE, way(A, by(GRE1, "gre1", detour=detour))))
     assert found.summary == f"The route to {A}, the remote of gre1, leads into gre1 itself."
-    assert found.fix[0].command == f"ip route replace {A}/32 via {ROUTER} dev vb"
+    assert found.fix[0].command.text == f"ip route replace {A}/32 via {ROUTER} dev vb"
     detour6 = by(VB, "vb")
     over6 = way(A6, by(GRE1, "gre1", detour=detour6))
     found = finding(unsent(inside(), OVER6, over6, place=XMIT6))
-    assert found.fix[0].command == f"ip route replace {A6}/128 dev vb"
+    assert found.fix[0].command.text == f"ip route replace {A6}/128 dev vb"
 
 
 def test_a_loop_of_two_names_both():
@@ -73,8 +74,8 @@ def test_a_loop_of_two_names_both():
 
 def test_an_address_that_is_gone_is_changed_or_given_back():
     fixes = finding(EXPECTED["tx-no-route, the local address is gone"][0]).fix
-    assert fixes[0].command == f"ip link change gre1 type gre local {B} remote {A} ttl 255"
-    assert fixes[1].command == f"ip addr add {B}/32 dev vb"
+    assert fixes[0].command.text == f"ip link change dev gre1 type gre local {B} remote {A} ttl 255"
+    assert fixes[1].command.text == f"ip addr add {B}/32 dev vb"
     unknown = unsent(inside(), GRE, host(OTHER, **{A: Route(error=101)}))
     (fix,) = finding(unknown).fix
     assert fix.command is None
@@ -96,21 +97,21 @@ def test_the_mtu_that_fits(ours, place, mtu, fits):
     where = {"place": place} if place else {}
     asked = host(**{address: by(VB, "vb", mtu=mtu) for address in (A, A6)})
     found = finding(unsent(inside(1500), ours, asked, **where))
-    assert found.fix[0].command == f"ip link set dev gre1 mtu {fits}"
-    assert f"maxseg size set {fits - 40}" in found.fix[1].command
+    assert found.fix[0].command.text == f"ip link set dev gre1 mtu {fits}"
+    assert f"maxseg size set {fits - 40}" in found.fix[1].command.text
     assert f"only {fits} fit" in found.summary
     assert "1500 bytes was dropped" in found.summary
 
 
 def test_segments_are_shorter_in_ipv6():
     found = finding(EXPECTED["tx-mtu, IPv6 inside"][0])
-    assert f"maxseg size set {1476 - 60}" in found.fix[1].command
+    assert f"maxseg size set {1476 - 60}" in found.fix[1].command.text
 
 
 def test_the_commands_act_in_the_right_namespace():
-    fixes = finding(unsent(inside(1500), GRE, host(), ip="ip -n blue")).fix
-    assert fixes[0].command == "ip -n blue link set dev gre1 mtu 1476"
-    assert fixes[1].command.startswith("ip netns exec blue nft ")
+    fixes = finding(unsent(inside(1500), GRE, host(), netns=Netns("blue"))).fix
+    assert fixes[0].command.text == "ip -n blue link set dev gre1 mtu 1476"
+    assert fixes[1].command.text.startswith("ip netns exec blue nft ")
 
 
 def test_a_device_that_becomes_too_small_for_ipv6_is_warned_of():
@@ -122,7 +123,7 @@ def test_a_device_that_becomes_too_small_for_ipv6_is_warned_of():
 def test_a_silent_neighbour_is_looked_at():
     found = finding(EXPECTED["tx-no-neighbour"][0])
     assert found.fix[0].where is Where.PATH
-    assert found.fix[0].command == f"ip neigh show {A} dev vb"
+    assert found.fix[0].command.text == f"ip neigh show {A} dev vb"
     assert found.confidence is Confidence.CERTAIN
     router = finding(EXPECTED["tx-no-neighbour, a router"][0])
     assert router.summary == (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gretrace.commands import Netns
 from gretrace.kernel.quiet import is_quiet
 from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
@@ -51,7 +52,7 @@ def test_no_two_causes_recognise_the_same_drop():
 
 
 def command(judged):
-    return explain(judged).finding.fix[0].command
+    return explain(judged).finding.fix[0].command.text
 
 
 def test_the_command_repeats_every_attribute():
@@ -60,7 +61,7 @@ def test_the_command_repeats_every_attribute():
         ttl=64, tos=0x10, pmtudisc=False, ignore_df=True,
     )  # fmt: skip
     assert command(case(gre_packet(A, B, key=2), ours)) == (
-        "ip link change gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 "
+        "ip link change dev gre1 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 "
         "icsum ocsum iseq oseq dev eth0 ttl 64 tos 0x10 nopmtudisc ignore-df"
     )
 
@@ -83,15 +84,15 @@ def test_wildcards_are_written_as_any():
 
 
 def test_the_command_acts_in_the_right_namespace():
-    judged = case(keyed(1), tunnel(key=1, up=False), ip="ip -n blue")
-    assert command(judged) == "ip -n blue link set gre1 up"
+    judged = case(keyed(1), tunnel(key=1, up=False), netns=Netns("blue"))
+    assert command(judged) == "ip -n blue link set dev gre1 up"
 
 
 def test_a_new_tunnel_gets_a_free_name_and_the_packets_own_values():
     far = tunnel("gre1", remote=OTHER, local=OTHER, key=9)
     assert command(case(keyed(2), far)) == (
-        "ip link add gre2 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 ttl 255"
-        " && ip link set gre2 up"
+        "ip link add dev gre2 type gre local 20.1.1.1 remote 20.1.1.2 ikey 2 okey 2 ttl 255"
+        " && ip link set dev gre2 up"
     )
     assert "type gretap" in command(case(gre_packet(A, B, bytes(60), protocol=0x6558)))
 
@@ -99,7 +100,7 @@ def test_a_new_tunnel_gets_a_free_name_and_the_packets_own_values():
 def test_a_tunnel_that_is_down_too_is_set_up_as_well():
     fixes = explain(case(keyed(2), tunnel(key=1, up=False))).finding.fix
     assert [fix.where for fix in fixes] == [Where.HERE, Where.HERE, Where.PEER]
-    assert fixes[1].command == "ip link set gre1 up"
+    assert fixes[1].command.text == "ip link set dev gre1 up"
 
 
 IN_USE = Traffic(received=9, sent=5, received_while_watching=2, received_lately=1)
@@ -111,14 +112,14 @@ def test_a_tunnel_that_is_in_use_is_left_alone(packet):
     finding = explain(case(packet, tunnel(key=1), traffic={10: IN_USE})).finding
     assert finding.tunnel == "gre1"
     assert finding.confidence is Confidence.LIKELY
-    assert finding.fix[0].command.startswith("ip link add gre2 type gre")
-    assert not any("change" in (fix.command or "") for fix in finding.fix)
+    assert finding.fix[0].command.text.startswith("ip link add dev gre2 type gre")
+    assert not any("change" in str(fix.command) for fix in finding.fix)
 
 
 def test_nat_advises_here_path_and_peer():
     finding = explain(EXPECTED["nat-remote"][0]).finding
     assert [fix.where for fix in finding.fix] == [Where.HERE, Where.PATH, Where.PEER]
-    assert "remote 20.1.1.254" in finding.fix[0].command
+    assert "remote 20.1.1.254" in finding.fix[0].command.text
     assert finding.confidence is Confidence.CERTAIN
     assert "gre1 has sent 5 packets and never received one." in finding.evidence
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gretrace.checks.registry import Check, Machine, State, check
+from gretrace.commands import HERE, run, sysctl
 from gretrace.engine import (
     bcc_version,
     drop_reasons,
@@ -58,9 +59,9 @@ def gre_in_the_kernel(_machine: Machine) -> Iterator[Check]:
         how = features.module_state(module)
         name = "GRE over IPv6" if module == "ip6_gre" else "GRE over IPv4"
         if how == "loadable":
-            remedy = f"load it: modprobe {module}"
+            load = run(HERE, "modprobe", module)
             state = State.WARNING if needed else State.ABSENT
-            yield Check(name, state, f"module {module} is there, but not loaded", remedy)
+            yield Check(name, state, f"module {module} is there, but not loaded", load)
         elif how:
             yield Check(name, State.OK, f"{module} is {how}")
         else:
@@ -100,7 +101,7 @@ def lookup_probes(_machine: Machine) -> Iterator[Check]:
     """The programs at the exit of the tunnel lookup, tried."""
     how = features.module_state("ip_gre")
     if how not in ("loaded", "built in"):
-        remedy = "load it: modprobe ip_gre" if how else None
+        remedy = run(HERE, "modprobe", "ip_gre") if how else None
         yield Check("lookup --follow", State.ABSENT, "GRE is not there to be watched", remedy)
         return
     lookups = open_lookups(NOWHERE, 1, 1)
@@ -141,7 +142,7 @@ def build_tools(_machine: Machine) -> Iterator[Check]:
 def bpf_compiler(_machine: Machine) -> Iterator[Check]:
     """Interpreted programs cost several times as much."""
     if JIT.exists() and JIT.read_text().strip() == "0":
-        remedy = "sysctl -w net.core.bpf_jit_enable=1"
+        remedy = sysctl(HERE, {"net.core.bpf_jit_enable": 1})
         yield Check("BPF JIT", State.WARNING, "off: the responder and the probes are slow", remedy)
 
 
@@ -155,6 +156,7 @@ def connection_tracking(machine: Machine) -> Iterator[Check]:
     if machine.host.sysctl("net.netfilter.nf_conntrack_gre_timeout") is not None:
         yield Check("conntrack of GRE", State.OK, "in nf_conntrack")
     else:
-        remedy = "load it: modprobe nf_conntrack_proto_gre, or boot with CONFIG_NF_CT_PROTO_GRE"
+        load = run(HERE, "modprobe", "nf_conntrack_proto_gre")
+        remedy = f"{load}, or boot a kernel with CONFIG_NF_CT_PROTO_GRE"
         found = "conntrack runs without it: a rule on state INVALID may drop GRE"
         yield Check("conntrack of GRE", State.WARNING, found, remedy)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from gretrace.commands import Command
 from gretrace.errors import GretraceError
 from gretrace.host.facts import Host
 from gretrace.host.tunnels import TunnelTable
@@ -26,7 +27,7 @@ class Check:
     name: str
     state: State
     found: str  # what is there, in words
-    remedy: str | None = None
+    remedy: str | Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from gretrace.checks.registry import Check, Machine, State, check
+from gretrace.commands import ip_link, respond, run
 from gretrace.host.namespaces import entered
 from gretrace.keepalive import responder
 from gretrace.model import Tunnel
@@ -23,7 +24,7 @@ def fallback_devices(machine: Machine) -> Iterator[Check]:
     for tunnel in _tunnels(machine, fallback=True):
         if tunnel.up:
             found = "is up: packets that fit no tunnel vanish in it"
-            remedy = f"{machine.table.namespace.ip} link set {tunnel.name} down"
+            remedy = ip_link(machine.table.namespace.reached, "set", tunnel.name, "down")
             yield Check(tunnel.name, State.WARNING, found, remedy)
 
 
@@ -32,7 +33,7 @@ def tunnel_devices(machine: Machine) -> Iterator[Check]:
     """Each tunnel: is it up, and does its MTU fit the underlay?"""
     for tunnel in _tunnels(machine):
         if not tunnel.up:
-            remedy = f"{machine.table.namespace.ip} link set {tunnel.name} up"
+            remedy = ip_link(machine.table.namespace.reached, "set", tunnel.name, "up")
             yield Check(tunnel.name, State.WARNING, "is down", remedy)
         yield from _fits(machine, tunnel)
 
@@ -54,8 +55,7 @@ def keepalives(machine: Machine) -> Iterator[Check]:
             yield Check(name, State.OK, "answered by the kernel itself")
         else:
             found = f"not answered; the kernel itself would need {', '.join(missing)}"
-            where = machine.table.namespace.name
-            remedy = f"gretrace respond {tunnel.name}" + (f" --netns {where}" if where else "")
+            remedy = respond(machine.table.namespace.reached, tunnel.name)
             yield Check(name, State.WARNING, found, remedy)
 
 
@@ -94,13 +94,14 @@ def _fits(machine: Machine, tunnel: Tunnel) -> Iterator[Check]:
     underlay = machine.host.route(tunnel.remote).mtu
     if underlay is None:
         found = f"there is no route to its remote {tunnel.remote}"
-        yield Check(tunnel.name, State.WARNING, found, f"ip route get {tunnel.remote}")
+        route = run(machine.table.namespace.reached, "ip", "route", "get", tunnel.remote)
+        yield Check(tunnel.name, State.WARNING, found, route)
         return
     fits = mtu_that_fits(underlay, tunnel)
-    mss = fits - TCP_AND_IPV4
     if tunnel.mtu > fits:
-        found = f"its MTU {tunnel.mtu} is too large for the underlay's {underlay}"
-        remedy = f"{machine.table.namespace.ip} link set {tunnel.name} mtu {fits}; TCP MSS {mss}"
+        found = f"its MTU {tunnel.mtu} is too large for the underlay's {underlay}: "
+        found += f"{fits} fits, which is a TCP MSS of {fits - TCP_AND_IPV4}"
+        remedy = ip_link(machine.table.namespace.reached, "set", tunnel.name, "mtu", fits)
         yield Check(tunnel.name, State.WARNING, found, remedy)
     elif tunnel.up:
         yield Check(tunnel.name, State.OK, f"MTU {tunnel.mtu}; TCP MSS {tunnel.mtu - TCP_AND_IPV4}")

@@ -159,7 +159,7 @@ class Explainer:
             self._hosts[table.namespace.inode] = Host(table)
         host = self._hosts[table.namespace.inode]
         traffic: dict[int, Traffic] = {}
-        case = Case(drop, table.tables, traffic, iif, table.namespace.ip, host)
+        case = Case(drop, table.tables, traffic, iif, table.namespace.reached, host)
         # Filled in late, as the case finds the candidates; they do not depend on it.
         traffic.update(host.traffic(candidate.tunnel for candidate in case.candidates))
         verdict = explain(case)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gretrace.capture import Frame
+from gretrace.commands import HERE, Netns
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.drops import HEARD_AT_MOST, Output
 from gretrace.explain.replay import ReplayedHost
@@ -31,7 +32,7 @@ class Scene:
     tables: Tables
     netns: int = 0
     namespace: str | None = None
-    ip: str = "ip"
+    reached: Netns = HERE
     host: Surroundings = field(default_factory=Nowhere)
     traffic: Callable[[Iterable[Tunnel]], Mapping[int, Traffic]] = _no_traffic
     link_index: Callable[[str], int | None] = _no_link
@@ -44,7 +45,7 @@ def scene_of_table(table: TunnelTable) -> Scene:
         table.tables,
         namespace.inode,
         namespace.name,
-        namespace.ip,
+        namespace.reached,
         host,
         host.traffic,
         table.link_index,
@@ -126,7 +127,7 @@ class Reader:
 
     def _case(self, drop: Drop, iif: str | None) -> Case:
         scene = self._scene
-        case = Case(drop, scene.tables, iif=iif, ip=scene.ip, host=scene.host)
+        case = Case(drop, scene.tables, iif=iif, netns=scene.reached, host=scene.host)
         tunnels = [candidate.tunnel for candidate in case.candidates]
         traffic = {**scene.traffic(tunnels)}
         for tunnel in tunnels:

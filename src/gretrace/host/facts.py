@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from gretrace.commands import Netns
 from gretrace.errors import GretraceError
 from gretrace.host.features import module_state
 from gretrace.host.firewall import read_chains
@@ -29,7 +30,7 @@ class Host:
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._chains: tuple[Sequence[Chain] | None] | None = None
-        self._others: list[tuple[str, Tables]] | None = None
+        self._others: list[tuple[Netns, Tables]] | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
     def traffic(self, tunnels: Iterable[Tunnel]) -> dict[int, Traffic]:
@@ -81,18 +82,18 @@ class Host:
             self._chains = (read_chains(self._table.namespace),)
         return self._chains[0]
 
-    def other_namespaces(self) -> list[tuple[str, Tables]]:
-        """Return the name of every other namespace, and its tunnels."""
+    def other_namespaces(self) -> list[tuple[Netns, Tables]]:
+        """Return every other namespace, and its tunnels."""
         if self._others is None:
             self._others = list(self._read_others())
         return self._others
 
-    def _read_others(self) -> Iterator[tuple[str, Tables]]:
+    def _read_others(self) -> Iterator[tuple[Netns, Tables]]:
         for namespace in all_namespaces():
             if namespace.inode == self._table.namespace.inode:
                 continue
             try:
                 with closing(TunnelTable(namespace)) as table:
-                    yield namespace.name or "the caller's own", table.tables
+                    yield namespace.reached, table.tables
             except (GretraceError, OSError):
                 continue

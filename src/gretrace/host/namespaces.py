@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gretrace.commands import HERE, Netns
 from gretrace.errors import PrerequisiteError, UsageError
 
 CLONE_NEWNET = 0x40000000
@@ -23,13 +24,13 @@ class Namespace:
     name: str | None = None
 
     @property
-    def ip(self) -> str:
-        """How to call iproute2 from the caller's namespace so that it acts in this one."""
+    def reached(self) -> Netns:
+        """How a command comes here from the caller's own namespace."""
         if self.name is None:
-            return "ip"
+            return HERE
         if self.path.parent == NAMED:
-            return f"ip -n {self.name}"
-        return f"nsenter --net={self.path} ip"
+            return Netns(name=self.path.name)
+        return Netns(path=str(self.path.absolute()))
 
 
 def own_namespace() -> Namespace:

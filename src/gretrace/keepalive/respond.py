@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gretrace.commands import run
 from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
@@ -265,9 +266,10 @@ def _refusal(tunnel: Tunnel) -> str | None:
 def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
     ends = table.inside_addresses(tunnel.ifindex)
     if ends is None:
+        words = ("ip", "addr", "add", "OURS", "peer", "THEIRS", "dev", tunnel.name)
         raise UsageError(
             f"{tunnel.name} has no address with a peer, so the inside dialect cannot be checked",
-            f"give it one: ip addr add OURS peer THEIRS dev {tunnel.name}",
+            f"give it one: {run(table.namespace.reached, *words)}",
         )
     return Inside(*ends)
 

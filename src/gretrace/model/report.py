@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gretrace.commands import Command
 from gretrace.model.drop import Drop, Tuple
 
 
@@ -27,7 +28,7 @@ class Fix:
 
     where: Where
     note: str
-    command: str | None = None
+    command: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)

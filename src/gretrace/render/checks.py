@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
+from gretrace.commands import Command
 from gretrace.render.text import DIM, GREEN, RED, Painter
 
 YELLOW = "33"
@@ -26,14 +27,21 @@ class Check(Protocol):
         """What is there."""
 
     @property
-    def remedy(self) -> str | None:
+    def remedy(self) -> str | Command | None:
         """The line that helps."""
 
 
 def to_lines(checks: Sequence[Check]) -> str:
     """Build one JSON object a line."""
     return "\n".join(
-        json.dumps({"check": c.name, "state": c.state, "found": c.found, "remedy": c.remedy})
+        json.dumps(
+            {
+                "check": c.name,
+                "state": c.state,
+                "found": c.found,
+                "remedy": c.remedy and str(c.remedy),
+            }
+        )
         for c in checks
     )
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
-from gretrace.model import Report, Total
+from gretrace.model import Fix, Report, Total
 
 # json.dumps() would make an encoder for each report.
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -33,8 +33,9 @@ def to_record(report: Report) -> dict[str, Any]:
         "summary": finding.summary,
         "evidence": list(finding.evidence),
         "fix": [
-            {"where": fix.where.value, "command": fix.command, "note": fix.note}
+            {"where": fix.where.value, "command": command, "note": note}
             for fix in finding.fix
+            for note, command in (advice(fix),)
         ],
         "kernel": {
             "function": drop.place.function,
@@ -43,6 +44,14 @@ def to_record(report: Report) -> dict[str, Any]:
         },
         "confidence": finding.confidence.value,
     }
+
+
+def advice(fix: Fix) -> tuple[str, str | None]:
+    """Return the note of a fix, and its command as it is typed, where it can be."""
+    if fix.command is None:
+        return fix.note, None
+    lacks = fix.command.obstacle
+    return f"{fix.note} No command: {lacks}." if lacks else fix.note, fix.command.text
 
 
 class JsonOutput:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TextIO
 
 from gretrace.model import Confidence, Fix, Report, Total, Verdict
-from gretrace.render.record import show_time
+from gretrace.render.record import advice, show_time
 from gretrace.render.summary import summary
 from gretrace.wire.keys import show_key
 
@@ -150,9 +150,10 @@ def nothing_dropped(heard: Mapping[str, int]) -> str:
 
 
 def _fix_lines(fix: Fix, paint: Painter) -> list[str]:
-    lines = [_labelled(fix.where.value, fix.note)]
-    if fix.command:
-        lines.append(_labelled("", paint(GREEN, fix.command)))
+    note, command = advice(fix)
+    lines = [_labelled(fix.where.value, note)]
+    if command:
+        lines.append(_labelled("", paint(GREEN, command)))
     return lines
 
 

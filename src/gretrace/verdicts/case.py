@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
+from gretrace.commands import HERE, Netns
 from gretrace.kernel.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
 from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
 from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
@@ -36,7 +37,7 @@ class Case:
     tables: Tables | None  # None: the namespace is gone or out of reach
     traffic: Mapping[int, Traffic] = field(default_factory=dict)  # by ifindex
     iif: str | None = None
-    ip: str = "ip"  # how to call iproute2 so that it acts in this namespace
+    netns: Netns = HERE
     host: Surroundings = field(default_factory=Nowhere)
 
     @property
@@ -94,20 +95,20 @@ class Case:
         return self.is_at_receiver and self.host.route(packet.remote).is_own
 
     @cached_property
-    def fits_elsewhere(self) -> tuple[str | None, Match] | None:
+    def fits_elsewhere(self) -> tuple[Netns | None, Match] | None:
         """The tunnel that fits but receives elsewhere, where none here comes near.
 
-        With the name of its namespace, None for a tunnel that is here and was made elsewhere.
+        With its namespace, None for a tunnel that is here and was made elsewhere.
         """
         if self.missed is None or self.near_miss or self.tables is None:
             return None
         query = replace(self.missed, link=None)
         moved = [replace(t, moved=False) for t in self.tables.tunnels if t.moved]
-        for name, tables in chain([(None, Tables(moved))], self.host.other_namespaces()):
+        for there, tables in chain([(None, Tables(moved))], self.host.other_namespaces()):
             match = tables.lookup(query)
             # What takes packets between any addresses was not meant for these.
             if match and match.decided_by in (Pass.EXACT, Pass.REMOTE, Pass.LOCAL):
-                return name, match
+                return there, match
         return None
 
     @property

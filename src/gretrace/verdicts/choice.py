@@ -1,5 +1,6 @@
 """What the causes that are faults of the tunnel lookup have in common."""
 
+from gretrace.commands import ip_link
 from gretrace.kernel.lookup import Candidate, Mismatch
 from gretrace.model import (
     ETH_P_ERSPAN,
@@ -13,7 +14,7 @@ from gretrace.model import (
 )
 from gretrace.verdicts.case import Case, NearMiss
 from gretrace.verdicts.words import (
-    add_command,
+    add_and_set_up,
     describe_packet,
     describe_traffic,
     describe_tunnel,
@@ -86,7 +87,7 @@ def make_tunnel(case: Case, note: str) -> Fix:
         ttl=255,
     )
     return Fix(
-        Where.HERE, f"{note} Then give it addresses and routes.", add_command(case.ip, wanted)
+        Where.HERE, f"{note} Then give it addresses and routes.", add_and_set_up(case.netns, wanted)
     )
 
 
@@ -99,7 +100,7 @@ def kind_for(family: int, protocol: int) -> str:
 
 def set_up(case: Case, tunnel: Tunnel, note: str) -> Fix:
     """Build the fix that sets a tunnel up."""
-    return Fix(Where.HERE, note, f"{case.ip} link set {tunnel.name} up")
+    return Fix(Where.HERE, note, ip_link(case.netns, "set", tunnel.name, "up"))
 
 
 def lookup_path(case: Case) -> tuple[str, ...]:

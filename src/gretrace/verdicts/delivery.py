@@ -1,5 +1,6 @@
 """The host does not believe the packet's source (fib_validate_source() of fib_frontend.c)."""
 
+from gretrace.commands import run, sysctl
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
@@ -8,7 +9,6 @@ from gretrace.verdicts.settings import (
     accepts_own,
     describe_reverse_path,
     reverse_path,
-    set_command,
     setting_name,
     without_reverse_path,
 )
@@ -82,7 +82,7 @@ def martian_source(case: Case) -> Finding | None:
                 Where.HERE,
                 f"If they are meant to come back, as from a program that encapsulates them "
                 f"here: accept own addresses on {device}{also} in one step.",
-                set_command(case, settings),
+                sysctl(case.netns, settings),
             ),
             Fix(
                 Where.PEER,
@@ -152,7 +152,7 @@ def _refused_path(case: Case, packet: Packet | None) -> Finding | None:
 
 def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[Fix, ...]:
     source, counts = packet.remote, reverse_path(case, device)
-    replace = f"{case.ip} route replace {source}/32 dev {device}"
+    replace = run(case.netns, "ip", "route", "replace", f"{source}/32", "dev", device)
     behind = "" if case.drop.on_tunnel else "; add `via` and the router, if it is behind one"
     if route.device is None and not route.is_own:
         return (
@@ -168,7 +168,7 @@ def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[F
                 Where.HERE,
                 f"Let the way back be another one: loose mode on {device}. 0 would not help "
                 "where `all` is 1, as the greater one counts.",
-                set_command(case, {setting_name(device, "rp_filter"): LOOSE}),
+                sysctl(case.netns, {setting_name(device, "rp_filter"): LOOSE}),
             ),
             back,
         )
@@ -176,8 +176,8 @@ def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[F
         Where.HERE,
         f"Check no sources on {device}. Set for `all`, it holds for every device that has no "
         "value of its own.",
-        set_command(
-            case, without_reverse_path(case, device) or {setting_name(device, "rp_filter"): 0}
+        sysctl(
+            case.netns, without_reverse_path(case, device) or {setting_name(device, "rp_filter"): 0}
         ),
     )
     return (off,) if route.is_own else (off, back)
@@ -197,7 +197,8 @@ def _describe_route(case: Case, source: Address, route: Route) -> str:
     if route.is_own:
         return f"{source} is an address of this host."
     if route.device is None:
-        return f"`{case.ip} route get {source}` finds no route."
+        asked = run(case.netns, "ip", "route", "get", source)
+        return f"`{asked}` finds no route."
     via = f" via {route.gateway}" if route.gateway else ""
     return f"The route to {source} is by {route.name}{via}."
 

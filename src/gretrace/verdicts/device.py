@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gretrace.commands import ip_link
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import (
     ETH_P_ERSPAN,
@@ -15,7 +16,7 @@ from gretrace.model import (
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import kind_for, missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import add_command, describe_traffic, describe_tunnel, show_protocol
+from gretrace.verdicts.words import add_and_set_up, describe_traffic, describe_tunnel, show_protocol
 
 # What a protocol type tells of the peer, where no tunnel of Linux is for it.
 PEERS_WAY = {
@@ -76,7 +77,7 @@ def _make_anew(case: Case, tunnel: Tunnel, kind: str) -> Fix:
         Where.HERE,
         f"Make {tunnel.name} anew as {kind}: a device cannot change its type, and its "
         "addresses and routes go with it.",
-        f"{case.ip} link del {tunnel.name} && {add_command(case.ip, anew)}",
+        ip_link(case.netns, "del", tunnel.name) + add_and_set_up(case.netns, anew),
     )
 
 

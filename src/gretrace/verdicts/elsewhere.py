@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 
+from gretrace.commands import Netns, Shell, ip_link
 from gretrace.kernel.lookup import Candidate, Pass
 from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import lookup_path, make_tunnel
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import add_command, describe_packet, describe_tunnel
+from gretrace.verdicts.words import add_and_set_up, add_command, describe_packet, describe_tunnel
 from gretrace.wire.keys import show_key
-
-# How Surroundings.other_namespaces() calls the one in which gretrace runs.
-CALLERS_OWN = "the caller's own"
 
 
 @cause("wrong-netns", "the tunnel that fits is in another network namespace")
@@ -20,18 +18,18 @@ def wrong_netns(case: Case) -> Finding | None:
     query, packet, found = case.missed, case.packet, case.fits_elsewhere
     if not query or not packet or not found:
         return None
-    name, match = found
+    there, match = found
     # A device of another namespace means nothing here.
     tunnel = replace(match.tunnel, link=0, link_name=None)
     is_sure = match.decided_by is Pass.EXACT and not case.checksum_unverified
     confidence = Confidence.CERTAIN if is_sure else Confidence.LIKELY
-    where = "here" if name is None else f"in {name}"
+    where = "here" if there is None else f"in {there}"
     return Finding(
         summary=f"{tunnel.name} fits the packets from {query.remote} to {query.local}, but "
         + (
             "was made in another namespace than this one, and receives only there."
-            if name is None
-            else f"it is in the namespace {name}, and they arrive in another."
+            if there is None
+            else f"it is in the namespace {there}, and they arrive in another."
         ),
         evidence=(
             describe_packet(packet),
@@ -39,7 +37,7 @@ def wrong_netns(case: Case) -> Finding | None:
             "A tunnel receives in the namespace in which it was made, wherever it is moved.",
             "No tunnel that was made in this namespace comes near.",
         ),
-        fix=_make_anew(case, tunnel) if name is None else _make_here(case, tunnel, name),
+        fix=_make_anew(case, tunnel) if there is None else _make_here(case, tunnel, there),
         path=lookup_path(case),
         confidence=confidence,
         tunnel=tunnel.name,
@@ -51,29 +49,29 @@ def _make_anew(case: Case, tunnel: Tunnel) -> tuple[Fix, ...]:
         Fix(
             Where.HERE,
             f"Make {tunnel.name} anew in this namespace. Its addresses and routes go with it.",
-            f"{case.ip} link del {tunnel.name} && {add_command(case.ip, tunnel)}",
+            ip_link(case.netns, "del", tunnel.name) + add_and_set_up(case.netns, tunnel),
         ),
     )
 
 
-def _make_here(case: Case, tunnel: Tunnel, name: str) -> tuple[Fix, ...]:
-    there = _ip_of(name)
+def _make_here(case: Case, tunnel: Tunnel, there: Netns) -> tuple[Fix, ...]:
     taken = {t.name for t in case.tables.tunnels} if case.tables else set()
     move = Fix(
         Where.HERE,
-        f"Make {tunnel.name} where its packets arrive, then move it to {name}, where it goes on "
+        f"Make {tunnel.name} where its packets arrive, then move it to {there}, where it goes on "
         "receiving them. Then give it addresses and routes.",
-        f"{there} link del {tunnel.name} && {_make(case, tunnel)} && "
-        f"{case.ip} link set {tunnel.name} netns {_netns_of(name)} && "
-        f"{there} link set {tunnel.name} up",
+        ip_link(there, "del", tunnel.name)
+        + add_command(case.netns, tunnel)
+        + ip_link(case.netns, "set", tunnel.name, "netns", there.name or there.path or Shell.PID)
+        + ip_link(there, "set", tunnel.name, "up"),
     )
     return (
         *([move] if tunnel.name not in taken else []),
-        make_tunnel(case, f"Or make it here, and delete {tunnel.name} in {name}."),
+        make_tunnel(case, f"Or make it here, and delete {tunnel.name} in {there}."),
         Fix(
             Where.HERE,
             f"Or move {case.iif or 'the device on which they arrive'}, with its addresses, to "
-            f"{name}.",
+            f"{there}.",
         ),
     )
 
@@ -99,7 +97,7 @@ def fallback_taken(case: Case) -> Finding | None:
                 Where.HERE,
                 f"Set {tunnel.name} down. If more of these packets come, gretrace then says which "
                 "tunnel was meant, and what keeps it from taking them.",
-                f"{case.ip} link set {tunnel.name} down",
+                ip_link(case.netns, "set", tunnel.name, "down"),
             ),
             Fix(
                 Where.HERE,
@@ -127,18 +125,3 @@ def _describe_nearest(nearest: Candidate | None, key: int | None) -> list[str]:
     differs = " and ".join(nearest.mismatches)
     words = f"The nearest differs in its {differs} ({show_key(key)} came)"
     return [f"{words}: {describe_tunnel(nearest.tunnel)}"]
-
-
-def _make(case: Case, tunnel: Tunnel) -> str:
-    return add_command(case.ip, tunnel).partition(" && ")[0]
-
-
-def _ip_of(name: str) -> str:
-    if name == CALLERS_OWN:
-        return "ip"
-    # A namespace without a name is known by a process in it.
-    return f"nsenter --net=/proc/{name}/ns/net ip" if name.isdigit() else f"ip -n {name}"
-
-
-def _netns_of(name: str) -> str:
-    return "$$" if name == CALLERS_OWN else name

@@ -32,7 +32,7 @@ def nat_remote(case: Case) -> Finding | None:
             Where.HERE,
             f"Take {query.remote} as the peer's address, if it stays so; behind NAT the peer "
             "has to send first, and often enough to keep the mapping.",
-            change_command(case.ip, tunnel, remote=query.remote),
+            change_command(case.netns, tunnel, remote=query.remote),
         ),
         Fix(
             Where.PATH,
@@ -61,7 +61,7 @@ def local_mismatch(case: Case) -> Finding | None:
         Fix(
             Where.HERE,
             f"Listen on {query.local}.",
-            change_command(case.ip, tunnel, local=query.local),
+            change_command(case.netns, tunnel, local=query.local),
         ),
         Fix(Where.PEER, f"Or set the peer's remote (tunnel destination) to {tunnel.local}."),
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from gretrace.commands import Command, Identifier, Quoted, Word, iptables, nft, run
 from gretrace.kernel.ruleset import Chain, Dropper, find_droppers
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, in_namespace
+from gretrace.verdicts.words import describe_packet
 
 _REASONS = ("NETFILTER_DROP", "NETFILTER_INGRESS")
 _FUNCTIONS = (
@@ -15,6 +16,8 @@ _FUNCTIONS = (
     *("ipt_do_table", "ip6t_do_table"),
 )
 SHOWN = 4
+# What may drop at a hook without a rule that can be read.
+SEE = (("nft", "list", "ruleset"), ("conntrack", "-S"), ("bpftool", "net"))
 
 
 @cause("firewall", "netfilter drops the packet inside the tunnel")
@@ -157,19 +160,17 @@ def _let_pass(
 ) -> tuple[Fix, ...]:
     """Build one command that lets the packet pass in every chain that would drop it."""
     bases = [droppers[0].base for droppers in found]
-    rules: dict[str, list[str]] = {}
-    for base in bases:
-        rules.setdefault(base.tool, []).append(_accept(case, packet, base, is_outer=is_outer))
-    commands = []
-    for tool, lines in rules.items():
-        if tool == "nft":
-            one = lines[0] if len(lines) == 1 else "'" + "; ".join(lines) + "'"
-            commands.append(in_namespace(case.ip, f"nft {one}"))
-        else:
-            commands += [in_namespace(case.ip, f"{tool} {line}") for line in lines]
-    if not commands:
-        see = in_namespace(case.ip, "nft list ruleset")
-        return (Fix(Where.HERE, f"See what is at that hook: {see}; conntrack -S; bpftool net."),)
+    if not bases:
+        see = [run(case.netns, *words) for words in SEE]
+        return (Fix(Where.HERE, f"See what is at that hook: {'; '.join(map(str, see))}."),)
+    of_nft = [base for base in bases if base.tool == "nft"]
+    rules = [_accept_by_nft(case, packet, base, is_outer=is_outer) for base in of_nft]
+    commands = [nft(case.netns, *rules)] if rules else []
+    commands += [
+        _accept_by_iptables(case, packet, base, is_outer=is_outer)
+        for base in bases
+        if base.tool != "nft"
+    ]
     many = f" in each of the {len(bases)} chains that drop them" if len(bases) > 1 else ""
     what = "GRE with this host" if is_outer else "these packets"
     return (
@@ -177,25 +178,37 @@ def _let_pass(
             Where.HERE,
             f"Accept {what} before anything else{many}; keep it in the firewall's own "
             "configuration, too.",
-            " && ".join(commands),
+            sum(commands[1:], commands[0]),
         ),
     )
 
 
-def _accept(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> str:
+def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> list[Word]:
     """Write the rule: of GRE with one host, or of one pair of addresses on a tunnel."""
-    sent = case.drop.is_sent
-    if base.tool != "nft":
-        ends = f"-p {GRE} " if is_outer else f"{'-o' if sent else '-i'} {case.iif} "
-        ends += f"-d {packet.local}" if sent else f"-s {packet.remote}"
-        ends += "" if is_outer or sent else f" -d {packet.local}"
-        return f"-t {base.table} -I {base.name} {ends} -j ACCEPT"
+    sent, device = case.drop.is_sent, Quoted(case.iif or "")
     header = "ip" if packet.family == 4 else "ip6"
-    far = f"{header} daddr {packet.local}" if sent else f"{header} saddr {packet.remote}"
+    far: tuple[Word, ...] = (header, "saddr", packet.remote)
+    if sent:
+        far = (header, "daddr", packet.local)
+    match: tuple[Word, ...]
     if is_outer:
-        match = f"{far} meta l4proto gre"
+        match = (*far, "meta", "l4proto", "gre")
     elif sent:
-        match = f"oifname {case.iif} {far}"
+        match = ("oifname", device, *far)
     else:
-        match = f"iifname {case.iif} {far} {header} daddr {packet.local}"
-    return f"insert rule {base.family} {base.table} {base.name} {match} accept"
+        match = ("iifname", device, *far, header, "daddr", packet.local)
+    chain = [Identifier(name) for name in (base.family, base.table, base.name)]
+    return ["insert", "rule", *chain, *match, "accept"]
+
+
+def _accept_by_iptables(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> Command:
+    """Build the same as a command of its own."""
+    sent = case.drop.is_sent
+    device = None if is_outer else case.iif
+    words: tuple[Word, ...] = ("-p", GRE)
+    if device is not None:
+        words = ("-o" if sent else "-i", device)
+    words += ("-d", packet.local) if sent else ("-s", packet.remote)
+    words += () if is_outer or sent else ("-d", packet.local)
+    rule = ("-t", base.table, "-I", base.name, *words, "-j", "ACCEPT")
+    return iptables(case.netns, base.tool, *rule, device=device)

@@ -2,12 +2,13 @@
 
 import errno
 
+from gretrace.commands import HERE, ip_link, run, sysctl
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.settings import read_number, set_command, setting_name
-from gretrace.verdicts.words import describe_packet, in_namespace
+from gretrace.verdicts.settings import read_number, setting_name
+from gretrace.verdicts.words import clamp_segments, describe_packet
 
 FORWARD = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 TCP = 6
@@ -37,7 +38,7 @@ def forwarding_off(case: Case) -> Finding | None:
     forward = Fix(
         Where.HERE,
         "Forward packets; this makes the host a router between all its devices.",
-        set_command(case, {FORWARD[family]: 1}),
+        sysctl(case.netns, {FORWARD[family]: 1}),
     )
     mine = _own_it(case, destination, device)
     off = setting_name("all" if family == 6 else device, "forwarding", family)
@@ -74,20 +75,23 @@ def no_route(case: Case) -> Finding | None:
         why = "to which this host has no route"
     else:
         why = f"to which this host has no route for what comes from {device}"
-    ip, prefix = case.ip, _host_prefix(destination)
-    make = f"`{ip} route add {prefix} via ROUTER`, or `dev DEVICE` where it is on a link"
+    add = run(case.netns, "ip", "route", "add", _host_prefix(destination), "via", "ROUTER")
+    make = f"`{add}`, or `dev DEVICE` where it is on a link"
     if refusal:
+        see = run(case.netns, "ip", "route", "show", "match", destination)
+        delete = run(case.netns, "ip", "route", "del", refusal, "PREFIX")
         note = (
-            f"A route of type {refusal} covers {destination}: see `{ip} route show match "
-            f"{destination}`, and delete it with `{ip} route del {refusal} PREFIX`, or make a "
-            f"longer one: {make}."
+            f"A route of type {refusal} covers {destination}: see `{see}`, and delete it with "
+            f"`{delete}`, or make a longer one: {make}."
         )
     elif route.device is None:
         note = f"Make a route; only you know which way it should go: {make}."
     else:
+        rules = run(case.netns, "ip", "rule")
+        asked = ("ip", "route", "get", destination, "from", packet.remote, "iif", device)
         note = (
-            f"See `{ip} rule` and `{ip} route get {destination} from {packet.remote} iif "
-            f"{device}`: a rule sends these packets to another table than our own."
+            f"See `{rules}` and `{run(case.netns, *asked)}`: a rule sends these packets to "
+            "another table than our own."
         )
     return Finding(
         summary=f"{device} has received packets for {destination}, {why}.",
@@ -139,23 +143,19 @@ def _shorten(case: Case, packet: Packet, route: Route, segment: int) -> tuple[Fi
     widen = Fix(
         Where.HERE,
         f"Raise the MTU of {route.name}, if its link carries that much.",
-        f"{case.ip} link set dev {route.name} mtu {packet.length}",
+        ip_link(case.netns, "set", route.name, "mtu", packet.length) if route.name else None,
     )
     clamp = Fix(
         Where.HERE,
         f"Have TCP connections through here use segments that fit, of {segment} bytes; those "
         "that are open stay as they are.",
-        in_namespace(
-            case.ip,
-            "nft 'add table inet gretrace; add chain inet gretrace clamp { type filter hook "
-            "forward priority mangle; }; add rule inet gretrace clamp tcp flags syn tcp option "
-            f"maxseg size set {segment}'",
-        ),
+        clamp_segments(case.netns, segment),
     )
+    shorter = ip_link(HERE, "set", "TUNNEL", "mtu", route.mtu or 0)
     lower = Fix(
         Where.PEER,
-        f"Lower the MTU of the peer's tunnel to {route.mtu}: ip link set dev TUNNEL mtu "
-        f"{route.mtu}; and let ICMP's “too big” reach the sender.",
+        f"Lower the MTU of the peer's tunnel to {route.mtu}: {shorter}; and let ICMP's “too big” "
+        "reach the sender.",
     )
     fits_a_link = packet.length <= ETHERNET_MTU and not into_tunnel
     others = (widen, lower) if fits_a_link else (lower,)
@@ -194,7 +194,7 @@ def _own_it(case: Case, destination: Address, device: str) -> Fix:
     return Fix(
         Where.HERE,
         f"If {destination} should be this host, give it the address.",
-        f"{case.ip} addr add {_host_prefix(destination)} dev {device}",
+        run(case.netns, "ip", "addr", "add", _host_prefix(destination), "dev", device),
     )
 
 

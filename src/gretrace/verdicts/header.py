@@ -5,11 +5,12 @@ net/ipv4/ip_gre.c; gre_rcv() of net/ipv6/ip6_gre.c takes it over IPv6. Each of t
 is no sound GRE without a reason, so the header decides.
 """
 
+from gretrace.commands import HERE, run
 from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
 from gretrace.model import Confidence, Finding, Fix, GreHeader, Packet, Tunnel, Where
 from gretrace.verdicts.case import RECEIVER, Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, describe_tunnel, in_namespace
+from gretrace.verdicts.words import describe_packet, describe_tunnel
 
 PPTP = 1  # the version of RFC 2637
 BASE_SIZE = 4  # flags and protocol, in bytes
@@ -32,7 +33,7 @@ def no_gre_module(case: Case) -> Finding | None:
             Where.HERE,
             f"Load it; to make a tunnel does so too. To have it after a reboot, name it in "
             f"/etc/modules-load.d/{module}.conf.",
-            f"modprobe {module}",
+            run(HERE, "modprobe", module),
         )
     else:
         option = "CONFIG_NET_IPGRE" if packet.family == 4 else "CONFIG_IPV6_GRE"
@@ -145,7 +146,9 @@ def unsupported_version(case: Case) -> Finding | None:
 def _pptp_fixes(case: Case) -> tuple[Fix, ...]:
     by_state = {
         "loadable": Fix(
-            Where.HERE, "If a PPTP client or server is to run here, load it.", "modprobe pptp"
+            Where.HERE,
+            "If a PPTP client or server is to run here, load it.",
+            run(HERE, "modprobe", PPTP_MODULE),
         ),
         None: Fix(
             Where.HERE,
@@ -158,7 +161,7 @@ def _pptp_fixes(case: Case) -> tuple[Fix, ...]:
         Where.HERE,
         "If PPTP is only to be forwarded, through NAT, load its conntrack helper, and assign it "
         "to TCP port 1723 in the ruleset.",
-        f"modprobe {PPTP_HELPER}",
+        run(HERE, "modprobe", PPTP_HELPER),
     )
     peer = Fix(Where.PEER, "If no PPTP is wanted, have the peer send GRE of version 0.")
     return (*([here] if here else []), forward, peer)
@@ -216,7 +219,7 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
             Fix(
                 Where.HERE,
                 f"If only {device} sees it wrong, do not let the card verify checksums.",
-                in_namespace(case.ip, f"ethtool -K {device} rx off"),
+                run(case.netns, "ethtool", "-K", device, "rx", "off"),
             ),
         ),
         path=(case.iif or "?", "gre_rcv", "parse"),

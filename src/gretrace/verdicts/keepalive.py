@@ -1,5 +1,6 @@
 """A keepalive arrived, and what it carries did not go back."""
 
+from gretrace.commands import respond, sysctl
 from gretrace.model import Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.forwarding import FORWARD
@@ -8,11 +9,10 @@ from gretrace.verdicts.registry import cause
 from gretrace.verdicts.settings import (
     accepts_own,
     read_number,
-    set_command,
     setting_name,
     without_reverse_path,
 )
-from gretrace.verdicts.words import describe_packet, in_namespace
+from gretrace.verdicts.words import describe_packet
 
 
 @cause("keepalive-unanswered", "a keepalive arrived, and nothing here answers it")
@@ -45,11 +45,11 @@ def keepalive_unanswered(case: Case) -> Finding | None:
 
 def _clear_the_way(case: Case, device: str) -> tuple[Fix, ...]:
     """Build the fixes that attach a responder, and that let packets come as far as to it."""
-    respond = in_namespace(case.ip, f"gretrace respond {device}")
+    answer = respond(case.netns, device)
     if is_generic_xdp(case.drop):
         first = take_off_xdp(case, device)
         note = f"Take the XDP program off {device}, which drops them, and answer them."
-        return (Fix(Where.HERE, note, f"{first} && {respond}"),)
+        return (Fix(Where.HERE, note, first + answer),)
     if is_tc(case.drop):
         return (
             Fix(
@@ -57,9 +57,9 @@ def _clear_the_way(case: Case, device: str) -> tuple[Fix, ...]:
                 f"See which tc filter on {device} drops them, and delete it by its pref.",
                 show_filters(case, device),
             ),
-            Fix(Where.HERE, "Then answer them.", respond),
+            Fix(Where.HERE, "Then answer them.", answer),
         )
-    return (Fix(Where.HERE, f"Answer the keepalives on {device}.", respond),)
+    return (Fix(Where.HERE, f"Answer the keepalives on {device}.", answer),)
 
 
 def _by_itself(case: Case, missing: dict[str, int]) -> Fix:
@@ -72,7 +72,7 @@ def _by_itself(case: Case, missing: dict[str, int]) -> Fix:
     return Fix(
         Where.HERE,
         f"Or have the kernel forward them back, without the tunnel's header.{also}",
-        set_command(case, missing),
+        sysctl(case.netns, missing),
     )
 
 

@@ -67,11 +67,11 @@ def _take_key(case: Case, tunnel: Tunnel, key: int | None) -> Fix:
     """Expect what the peer sends, and send the same unless the keys differed by intent."""
     if tunnel.ikey != tunnel.okey:
         note = f"Expect {show_key(key)}; okey stays as it is."
-        command = change_command(case.ip, tunnel, ikey=key)
+        command = change_command(case.netns, tunnel, ikey=key)
     elif key is None:
         note = f"Remove the key from {tunnel.name}."
-        command = change_command(case.ip, tunnel, ikey=None, okey=None)
+        command = change_command(case.netns, tunnel, ikey=None, okey=None)
     else:
         note = f"Use the peer's {show_key(key)} both ways."
-        command = change_command(case.ip, tunnel, ikey=key, okey=key)
+        command = change_command(case.netns, tunnel, ikey=key, okey=key)
     return Fix(Where.HERE, note, command)

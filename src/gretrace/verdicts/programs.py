@@ -1,10 +1,11 @@
 """Programs of the user's on a device: tc filters and XDP."""
 
+from gretrace.commands import Command, ip_link, run
 from gretrace.model import Drop, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, in_namespace
+from gretrace.verdicts.words import describe_packet
 
 _TC_REASONS = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
 # Of tc's own hooks, for a kernel that gives no reason.
@@ -22,7 +23,7 @@ def tc_drop(case: Case) -> Finding | None:
     if not packet or not device or not is_tc(case.drop):
         return None
     direction = tc_direction(case.drop)
-    delete = in_namespace(case.ip, f"tc filter del dev {device} {direction} pref PREF")
+    delete = run(*(case.netns, "tc", "filter", "del", "dev", device, direction, "pref", "PREF"))
     return Finding(
         summary=f"A tc filter at the {direction} of {device} drops {_what(case, packet)}.",
         evidence=(
@@ -52,6 +53,7 @@ def xdp_drop(case: Case) -> Finding | None:
     packet, device = _victim(case), case.iif
     if not packet or not device or not is_generic_xdp(case.drop):
         return None
+    shown = run(case.netns, "ip", "-d", "link", "show", "dev", device)
     return Finding(
         summary=f"The XDP program on {device} drops {_what(case, packet)}.",
         evidence=(
@@ -61,8 +63,7 @@ def xdp_drop(case: Case) -> Finding | None:
         fix=(
             Fix(
                 Where.HERE,
-                f"Take the program off {device}, or have it pass GRE: `"
-                f"{case.ip} -d link show dev {device}` names it.",
+                f"Take the program off {device}, or have it pass GRE: `{shown}` names it.",
                 take_off_xdp(case, device),
             ),
         ),
@@ -87,14 +88,14 @@ def is_generic_xdp(drop: Drop) -> bool:
     return drop.reason == "XDP" or drop.place.function in _XDP_FUNCTIONS
 
 
-def show_filters(case: Case, device: str) -> str:
+def show_filters(case: Case, device: str) -> Command:
     """Build the command that shows the tc filters at the hook of the drop."""
-    return in_namespace(case.ip, f"tc filter show dev {device} {tc_direction(case.drop)}")
+    return run(case.netns, "tc", "filter", "show", "dev", device, tc_direction(case.drop))
 
 
-def take_off_xdp(case: Case, device: str) -> str:
+def take_off_xdp(case: Case, device: str) -> Command:
     """Build the command that removes a generic XDP program."""
-    return f"{case.ip} link set dev {device} xdpgeneric off"
+    return ip_link(case.netns, "set", device, "xdpgeneric", "off")
 
 
 def _victim(case: Case) -> Packet | None:

@@ -7,11 +7,12 @@ tunnel carries. They give no reason; a counter of the tunnel's errors goes up.
 
 from collections.abc import Sequence
 
+from gretrace.commands import ip_link
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Finding, Fix, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import (
-    add_command,
+    add_and_set_up,
     change_command,
     describe_packet,
     describe_tunnel,
@@ -47,7 +48,7 @@ def checksum_policy(case: Case) -> Finding | None:
         tunnel,
         f"{summary} {'one' if wanted else 'none'}.",
         (
-            Fix(Where.HERE, note, change_command(case.ip, tunnel, icsum=wanted)),
+            Fix(Where.HERE, note, change_command(case.netns, tunnel, icsum=wanted)),
             Fix(Where.PEER, peer),
         ),
     )
@@ -67,7 +68,7 @@ def sequence_policy(case: Case) -> Finding | None:
             Fix(
                 Where.HERE,
                 "Expect no sequence numbers.",
-                change_command(case.ip, tunnel, iseq=False),
+                change_command(case.netns, tunnel, iseq=False),
             ),
             Fix(
                 Where.PEER,
@@ -83,7 +84,7 @@ def sequence_old(case: Case) -> Finding | None:
     tunnel, packet = _refuser_of_number(case), case.packet
     if not tunnel or not packet or not packet.gre or not packet.gre.has_sequence:
         return None
-    anew = f"{case.ip} link del {tunnel.name} && {add_command(case.ip, tunnel)}"
+    delete = ip_link(case.netns, "del", tunnel.name)
     return _finding(
         case,
         tunnel,
@@ -94,14 +95,14 @@ def sequence_old(case: Case) -> Finding | None:
                 Where.HERE,
                 "Expect no sequence numbers, then no packet is too old; what we send stays as "
                 "it is.",
-                change_command(case.ip, tunnel, iseq=False),
+                change_command(case.netns, tunnel, iseq=False),
             ),
             Fix(
                 Where.HERE,
                 f"If the numbers must be checked and the peer was restarted, make {tunnel.name} "
                 "anew: only that makes the kernel forget the last number, not to set the tunnel "
                 "down and up. Its addresses and routes go with it.",
-                anew,
+                delete + add_and_set_up(case.netns, tunnel),
             ),
             Fix(Where.PATH, "If the numbers jump to and fro, the path changes their order."),
         ),

@@ -2,6 +2,7 @@
 
 import errno
 
+from gretrace.commands import Word, ip_link, run
 from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -17,9 +18,9 @@ from gretrace.verdicts.underlay import (
 )
 from gretrace.verdicts.words import (
     change_command,
+    clamp_segments,
     describe_packet,
     describe_tunnel,
-    in_namespace,
 )
 
 # Where the packet dies that must not be fragmented on its way out.
@@ -107,11 +108,6 @@ def tx_mtu(case: Case) -> Finding | None:
         return None
     inner = packet if inside else packet.inner
     segment = fits - IP_SIZE[_version(inner)] - TCP_SIZE
-    clamp = (
-        "add table inet clamp; add chain inet clamp forward "
-        "{ type filter hook forward priority mangle; }; add rule inet clamp forward "
-        f'oifname "{tunnel.name}" tcp flags syn tcp option maxseg size set {segment}'
-    )
     limit = f"Let {tunnel.name} take no more than fits, so that senders are told in time."
     if fits < IPV6_LEAST:
         limit += f" With less than {IPV6_LEAST} bytes it carries no IPv6."
@@ -125,12 +121,12 @@ def tx_mtu(case: Case) -> Finding | None:
         f"{packet.length} bytes was dropped.",
         evidence=(*_observed(case, tunnel), needs),
         fix=(
-            Fix(Where.HERE, limit, f"{case.ip} link set dev {tunnel.name} mtu {fits}"),
+            Fix(Where.HERE, limit, ip_link(case.netns, "set", tunnel.name, "mtu", fits)),
             Fix(
                 Where.HERE,
                 f"Or, for TCP that is forwarded into {tunnel.name}: announce segments of "
                 f"{segment} bytes, where ICMP does not get back to the sender.",
-                in_namespace(case.ip, f"nft '{clamp}'"),
+                clamp_segments(case.netns, segment, tunnel.name),
             ),
         ),
         path=_path(case, "mtu"),
@@ -171,7 +167,7 @@ def tx_no_neighbour(case: Case) -> Finding | None:
                 Where.PATH,
                 f"See that {hop} is up and on the link of {case.iif}; FAILED or INCOMPLETE here "
                 "means that it is still silent.",
-                f"{case.ip} neigh show {hop} dev {case.iif}",
+                run(case.netns, "ip", "neigh", "show", hop, "dev", case.iif),
             ),
             Fix(Where.HERE, f"Or route {packet.local} by a next hop that answers."),
         ),
@@ -191,12 +187,12 @@ def _strange_local(case: Case, sending: Sending) -> Finding:
                 Where.HERE,
                 f"Send from {way.source}, by which this host reaches {sending.remote}; the peer's "
                 "remote must be the same.",
-                change_command(case.ip, tunnel, local=way.source),
+                change_command(case.netns, tunnel, local=way.source),
             )
         )
-    back = (
-        f"{case.ip} addr add {_host_prefix(local)} dev {way.name}" if local and way.name else None
-    )
+    back = None
+    if local and way.name:
+        back = run(case.netns, "ip", "addr", "add", _host_prefix(local), "dev", way.name)
     fixes.append(Fix(Where.HERE, f"Give this host the address {local}, if it is to be.", back))
     return Finding(
         summary=f"{tunnel.name} cannot send: its local address {local} is none of this host.",
@@ -209,12 +205,13 @@ def _strange_local(case: Case, sending: Sending) -> Finding:
 
 def _reroute(case: Case, sending: Sending, note: str) -> Fix:
     """Build the fix that routes a remote around the tunnels, as far as the way is known."""
-    prefix, detour = _host_prefix(sending.remote), sending.way.detour
+    replace = ("ip", "route", "replace", _host_prefix(sending.remote))
+    detour = sending.way.detour
     if detour is None:
-        via = f"{case.ip} route replace {prefix} via GATEWAY dev LINK"
-        return Fix(Where.HERE, f"{note} This host knows no gateway for it: {via}.")
-    via = f"via {detour.gateway} " if detour.gateway else ""
-    return Fix(Where.HERE, note, f"{case.ip} route replace {prefix} {via}dev {detour.name}")
+        made = run(case.netns, *replace, "via", "GATEWAY", "dev", "LINK")
+        return Fix(Where.HERE, f"{note} This host knows no gateway for it: {made}.")
+    via: tuple[Word, ...] = ("via", detour.gateway) if detour.gateway else ()
+    return Fix(Where.HERE, note, run(case.netns, *replace, *via, "dev", detour.name or "LINK"))
 
 
 def _host_prefix(address: Address) -> str:

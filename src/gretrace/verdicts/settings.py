@@ -1,9 +1,6 @@
-"""Kernel settings of a device: what they are, and the command that changes them."""
-
-from collections.abc import Mapping
+"""Kernel settings of a device: what they are called, and what they are."""
 
 from gretrace.verdicts.case import Case
-from gretrace.verdicts.words import in_namespace
 
 
 def setting_name(device: str, leaf: str, family: int = 4) -> str:
@@ -46,12 +43,6 @@ def accepts_own(case: Case, device: str) -> bool:
 def without_reverse_path(case: Case, device: str) -> dict[str, int]:
     """Return the settings to make so that no source is checked: 0 in the one that is not."""
     return {name: 0 for name, value in _both(case, device, "rp_filter").items() if value != 0}
-
-
-def set_command(case: Case, settings: Mapping[str, int]) -> str:
-    """Build the one command that makes several settings."""
-    assignments = " ".join(f"{name}={value}" for name, value in settings.items())
-    return in_namespace(case.ip, f"sysctl -w {assignments}")
 
 
 def _both(case: Case, device: str, leaf: str) -> dict[str, int | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from gretrace.commands import Netns
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.ruleset import Chain
 from gretrace.model import Address, Route
@@ -28,8 +29,8 @@ class Surroundings(Protocol):
     def firewall(self) -> Sequence[Chain] | None:
         """Return the chains of netfilter; None where nothing is there to read them."""
 
-    def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
-        """Return the name of every other namespace, and its tunnels."""
+    def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
+        """Return every other namespace, and its tunnels."""
 
 
 class Nowhere:
@@ -57,6 +58,6 @@ class Nowhere:
         """Know of no ruleset."""
         return None
 
-    def other_namespaces(self) -> Iterable[tuple[str, Tables]]:
+    def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
         """Know of no other namespace."""
         return ()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from gretrace.commands import Command, Netns, Quoted, Word, ip_link, nft
 from gretrace.model import (
     ETH_P_ERSPAN,
     ETH_P_ERSPAN2,
@@ -80,40 +81,46 @@ def describe_traffic(tunnel: Tunnel, traffic: Traffic | None) -> str | None:
     return f"{tunnel.name} has sent {_packets(traffic.sent)} and {received}."
 
 
-def in_namespace(ip: str, command: str) -> str:
-    """Make a command act where `ip`, as Namespace.ip has it, acts."""
-    if ip.startswith("ip -n "):
-        return f"ip netns exec {ip.removeprefix('ip -n ')} {command}"
-    return f"{ip.removesuffix('ip')}{command}"
-
-
-def change_command(ip: str, tunnel: Tunnel, **changes: Any) -> str:
+def change_command(netns: Netns, tunnel: Tunnel, **changes: Any) -> Command:
     """Build the `ip link change` that makes `changes` and keeps all the rest.
 
     The kernel replaces the whole state of a GRE device at a change (ipgre_changelink()),
     and not every ip fetches the rest itself, so all that differs from the default is said.
     `changes` are attributes of Tunnel.
     """
-    arguments = _arguments(tunnel, changes)
-    return f"{ip} link change {tunnel.name} type {tunnel.kind} {arguments}"
+    return ip_link(netns, "change", tunnel.name, "type", tunnel.kind, *_arguments(tunnel, changes))
 
 
-def add_command(ip: str, tunnel: Tunnel) -> str:
+def add_command(netns: Netns, tunnel: Tunnel) -> Command:
+    """Build the command that creates a tunnel."""
+    return ip_link(netns, "add", tunnel.name, "type", tunnel.kind, *_arguments(tunnel, {}))
+
+
+def add_and_set_up(netns: Netns, tunnel: Tunnel) -> Command:
     """Build the commands that create a tunnel and set it up."""
-    return (
-        f"{ip} link add {tunnel.name} type {tunnel.kind} {_arguments(tunnel, {})}"
-        f" && {ip} link set {tunnel.name} up"
+    return add_command(netns, tunnel) + ip_link(netns, "set", tunnel.name, "up")
+
+
+def clamp_segments(netns: Netns, size: int, device: str | None = None) -> Command:
+    """Build the command that limits the segments, in bytes, of TCP forwarded by a device or any."""
+    out: tuple[Word, ...] = () if device is None else ("oifname", Quoted(device))
+    hook = "{ type filter hook forward priority mangle; }"
+    return nft(
+        netns,
+        ("add table inet gretrace",),
+        ("add chain inet gretrace clamp", hook),
+        ("add rule inet gretrace clamp", *out, "tcp flags syn tcp option maxseg size set", size),
     )
 
 
-def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> str:
+def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> list[Word]:
     wanted = replace(tunnel, **changes)
-    words = ["external"] if wanted.external else _endpoint_words(wanted)
+    words: list[Word] = ["external"] if wanted.external else _endpoint_words(wanted)
     if wanted.kind == "erspan" and wanted.ikey is None:
-        words.append("erspan_ver 0")  # type I
+        words += ["erspan_ver", 0]  # type I
     for name, key in (("ikey", wanted.ikey), ("okey", wanted.okey)):
         if key is not None:
-            words.append(f"{name} {key}")
+            words += [name, key]
         elif name in changes:
             words.append(f"no{name}")
     for name in ("icsum", "ocsum", "iseq", "oseq"):
@@ -122,19 +129,19 @@ def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> str:
         elif name in changes:
             words.append(f"no{name}")
     if wanted.link_name:
-        words.append(f"dev {wanted.link_name}")
+        words += ["dev", wanted.link_name]
     if wanted.ttl:
-        words.append(f"{'ttl' if wanted.family == 4 else 'hoplimit'} {wanted.ttl}")
+        words += ["ttl" if wanted.family == 4 else "hoplimit", wanted.ttl]
     if wanted.family == 4:
         words += _ipv4_words(wanted)
-    return " ".join(words)
+    return words
 
 
-def _ipv4_words(tunnel: Tunnel) -> list[str]:
+def _ipv4_words(tunnel: Tunnel) -> list[Word]:
     """Name what iproute2 does not know over IPv6, where no router fragments."""
-    words = []
+    words: list[Word] = []
     if tunnel.tos:
-        words.append(f"tos {'inherit' if tunnel.tos == TOS_INHERIT else hex(tunnel.tos)}")
+        words += ["tos", "inherit" if tunnel.tos == TOS_INHERIT else hex(tunnel.tos)]
     if not tunnel.pmtudisc:
         words.append("nopmtudisc")
     if tunnel.ignore_df:
@@ -142,8 +149,8 @@ def _ipv4_words(tunnel: Tunnel) -> list[str]:
     return words
 
 
-def _endpoint_words(tunnel: Tunnel) -> list[str]:
-    return [f"local {show_address(tunnel.local)}", f"remote {show_address(tunnel.remote)}"]
+def _endpoint_words(tunnel: Tunnel) -> list[Word]:
+    return ["local", show_address(tunnel.local), "remote", show_address(tunnel.remote)]
 
 
 def _show_keys(tunnel: Tunnel) -> str:

@@ -2,27 +2,29 @@
 
 from dataclasses import replace
 
+from gretrace.commands import HERE, Netns
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Place
 from gretrace.verdicts.surroundings import Nowhere
 from tests.frames import answer, gre_packet, udp
 from tests.unit.cases import A, B, case, tunnel
 
+BLUE = Netns("blue")
 FALLBACK = tunnel("gre0", local=None, remote=None, fallback=True)
 
 
 class _Beside(Nowhere):
     """A host with one more namespace."""
 
-    def __init__(self, *tunnels, name="blue"):
-        self._others = [(name, Tables(tunnels))]
+    def __init__(self, *tunnels, there=BLUE):
+        self._others = [(there, Tables(tunnels))]
 
     def other_namespaces(self):
         return self._others
 
 
-def beside(packet, *ours, theirs, name="blue"):
-    return replace(case(packet, *ours), host=_Beside(theirs, name=name))
+def beside(packet, *ours, theirs, there=BLUE):
+    return replace(case(packet, *ours), host=_Beside(theirs, there=there))
 
 
 def on_fallback(packet, place, **more):
@@ -33,9 +35,12 @@ KEYED = gre_packet(A, B, key=1)
 
 EXPECTED = {
     "wrong-netns": (beside(KEYED, theirs=tunnel(key=1)), "gre1"),
-    "wrong-netns, of a process": (beside(KEYED, theirs=tunnel(key=1), name="123"), "gre1"),
+    "wrong-netns, of a process": (
+        beside(KEYED, theirs=tunnel(key=1), there=Netns(path="/proc/123/ns/net")),
+        "gre1",
+    ),
     "wrong-netns, the caller's own": (
-        beside(KEYED, theirs=tunnel(key=1), name="the caller's own"),
+        beside(KEYED, theirs=tunnel(key=1), there=HERE),
         "gre1",
     ),
     "wrong-netns, its name is taken here": (
