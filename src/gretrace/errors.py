@@ -36,5 +36,12 @@ class PrerequisiteError(GretraceError):
     exit_code = ExitCode.PREREQUISITE_MISSING
 
 
+class StalledError(BaseException):
+    """Nobody reads what is said, and it is time to end.
+
+    No Exception, as it may be raised anywhere, and is no fault of what it interrupts.
+    """
+
+
 class NotForCoreError(PrerequisiteError):
     """The kernel takes no program that was built ahead of time; one compiled for it may do."""

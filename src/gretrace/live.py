@@ -1,5 +1,6 @@
 """Waiting for the kernel, the clock and the user at once."""
 
+import select
 import selectors
 import signal
 import socket
@@ -7,6 +8,17 @@ import time
 from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Protocol, Self
+
+from gretrace.errors import StalledError
+
+# A second signal ends the program at once. One that comes within so many seconds of the first is
+# the first: timeout(1) sends each twice, to the process and to its group.
+TWICE = 0.1
+# So many seconds after it is told to stop a command should have said its last.
+GRACE = 2.0
+# So often it is looked then whether anyone reads what is said.
+TICK = 0.25
+STDOUT, STDERR = 1, 2
 
 
 class Readable(Protocol):
@@ -16,17 +28,27 @@ class Readable(Protocol):
         """Return the descriptor."""
 
 
+def is_stalled(descriptor: int) -> bool:
+    """Whether to write to a descriptor would wait for its reader."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return not poll.poll(0)
+
+
 class Watch:
     """Waits until a bell rings, and knows when it is time to stop.
 
-    Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered. The signals
-    have their old handlers back when the block ends.
+    Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered. A second
+    signal has the effect that it has on any program. Where nobody reads what the program says, it
+    cannot end in order: StalledError is raised then, GRACE seconds after the first signal. The
+    signals have their old handlers back when the block ends.
     """
 
     def __init__(self, duration: float | None = None) -> None:
         self._duration = duration
         self._deadline: float | None = None
-        self._stopped = False
+        self._told_at: float | None = None
+        self._was_stalled = False
         self._selector = selectors.DefaultSelector()
         self._old: dict[int, object] = {}
 
@@ -36,8 +58,11 @@ class Watch:
             end.setblocking(False)
         # Without it a signal between the check and select() would wait for the next bell.
         self._old_fd = signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
+        self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look_after)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            self._old[number] = signal.signal(number, self._stop)
+            # nohup(1) has it ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._old[number] = signal.signal(number, self._stop)
         if self._duration is not None:
             self._deadline = time.monotonic() + self._duration
         return self
@@ -48,6 +73,7 @@ class Watch:
         _value: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._old.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._old_fd)
@@ -58,7 +84,15 @@ class Watch:
     @property
     def stopped(self) -> bool:
         """Whether it is time to end."""
-        return self._stopped or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return self._told_at is not None or (
+            self._deadline is not None and time.monotonic() >= self._deadline
+        )
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it is GRACE seconds past the time to end, so that what is left must be left."""
+        ends = [end for end in (self._told_at, self._deadline) if end is not None]
+        return bool(ends) and time.monotonic() >= min(ends) + GRACE
 
     def wait(self, bells: Iterable[Readable], timeout: float) -> set[int]:
         """Wait at most `timeout` seconds; return the descriptors of the bells that rang."""
@@ -74,4 +108,15 @@ class Watch:
         return rung
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopped = True
+        if self._told_at is None:
+            self._told_at = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, TWICE, TICK)
+
+    def _look_after(self, _number: int, _frame: FrameType | None) -> None:
+        """Let a second signal end the program, and see whether it can end by itself."""
+        for number in self._old.keys() - {signal.SIGALRM}:
+            signal.signal(number, signal.SIG_DFL)
+        stalled = is_stalled(STDOUT) or is_stalled(STDERR)
+        if stalled and self._was_stalled and self.overdue:
+            raise StalledError
+        self._was_stalled = stalled

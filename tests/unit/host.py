@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from gretrace.commands import HERE
+from gretrace.host.firewall import NO_TOOL
+from gretrace.kernel.droppers import Ruleset
 from gretrace.model import Route
 from gretrace.verdicts.surroundings import Nowhere
 from tests.unit.cases import VB, case
@@ -33,7 +35,7 @@ class FakeHost(Nowhere):
         return [ip_address(own) for own in self.own] if ifindex in (GRE1, VB) else []
 
     def firewall(self):
-        return self.chains
+        return Ruleset(self.chains or (), None if self.chains is not None else NO_TOOL)
 
 
 def by(ifindex, name, **more):

@@ -101,6 +101,7 @@ class FakeWatch:
 
     def __init__(self, *actions):
         self.actions = list(actions)
+        self.overdue = False
 
     @property
     def stopped(self):

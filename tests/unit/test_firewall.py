@@ -1,15 +1,18 @@
 """Rulesets as nft and iptables write them, and what of them can have dropped a packet."""
 
 import json
+import time
+import tracemalloc
 
 import pytest
 
 from gretrace.host import firewall
-from gretrace.host.firewall import read_chains
+from gretrace.host.firewall import NO_TOOL, Rulesets, listing, read_ruleset
 from gretrace.host.firewall.iptables import parse_iptables
 from gretrace.host.firewall.nft import parse_nft
-from gretrace.host.namespaces import own_namespace
-from gretrace.kernel.ruleset import Chain, Match, Rule, find_droppers
+from gretrace.host.namespaces import Namespace, own_namespace
+from gretrace.kernel.droppers import Ruleset
+from gretrace.kernel.ruleset import Chain, Match, Rule
 
 FACTS = {
     "nfproto": "ipv4", "l4proto": "47", "saddr": "20.1.1.2", "daddr": "20.1.1.1", "iifname": "vb",
@@ -33,7 +36,11 @@ DROP, ACCEPT = {"drop": None}, {"accept": None}
 BASE = {"type": "filter", "hook": "input", "prio": 0, "policy": "accept"}
 
 
-def listing(*rules, chain="c", **base):
+def find_droppers(chains, hooks, facts):
+    return [list(found) for found in Ruleset(chains).droppers(hooks, facts).droppers]
+
+
+def listed(*rules, chain="c", **base):
     """What `nft -j list ruleset` says of one table with a base chain and a chain `sub`."""
     of = {"family": "inet", "table": "f"}
     objects = [
@@ -84,16 +91,16 @@ def droppers(chains, **facts):
     ],
 )  # fmt: skip
 def test_one_rule(expressions, expected):
-    assert droppers(parse_nft(listing(expressions))) == expected
+    assert droppers(parse_nft(listed(expressions))) == expected
 
 
 def test_what_is_accepted_for_certain_is_not_dropped_behind():
     gre = [match(payload("ip", "protocol"), "gre"), ACCEPT]
     state = [match(CT, "established", "in"), ACCEPT]
-    assert droppers(parse_nft(listing(gre, [DROP], policy="drop"))) == []
-    assert droppers(parse_nft(listing(state, [DROP], policy="drop"))) == [("drop", False)]
-    assert droppers(parse_nft(listing(state, policy="drop"))) == [("policy", False)]
-    assert droppers(parse_nft(listing(policy="drop"))) == [("policy", True)]
+    assert droppers(parse_nft(listed(gre, [DROP], policy="drop"))) == []
+    assert droppers(parse_nft(listed(state, [DROP], policy="drop"))) == [("drop", False)]
+    assert droppers(parse_nft(listed(state, policy="drop"))) == [("policy", False)]
+    assert droppers(parse_nft(listed(policy="drop"))) == [("policy", True)]
 
 
 def sub(*rules):
@@ -178,15 +185,86 @@ def test_garbage_is_no_ruleset(text):
 
 
 def test_without_a_tool_nothing_is_known(monkeypatch):
-    monkeypatch.setattr(firewall.shutil, "which", lambda *_, **__: None)
-    assert read_chains(own_namespace()) is None
+    monkeypatch.setattr(listing.shutil, "which", lambda *_, **__: None)
+    assert read_ruleset(own_namespace()).unread == NO_TOOL
 
 
-def test_a_tool_that_fails_or_hangs_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(firewall, "PATIENCE", 0.1)
-    tool = tmp_path / "tool"
-    monkeypatch.setattr(firewall.shutil, "which", lambda *_, **__: str(tool))
-    for script in ("exit 1", "exec sleep 5"):
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
-        assert read_chains(own_namespace()) is None
+@pytest.fixture
+def tool(monkeypatch, tmp_path):
+    """What stands for nft and its like: a script."""
+    path = tmp_path / "tool"
+
+    def write(script):
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    monkeypatch.setattr(listing.shutil, "which", lambda *_, **__: str(path))
+    return write
+
+
+def test_a_tool_that_fails_is_as_none(tool):
+    tool("exit 1")
+    assert read_ruleset(own_namespace()).unread == NO_TOOL
+
+
+def test_what_all_tools_say_is_one_ruleset(tool):
+    tool(f"echo '{json.dumps({'nftables': [{'chain': {'name': 'c', 'hook': 'input'}}]})}'")
+    ruleset = read_ruleset(own_namespace())
+    assert ruleset.unread is None
+    assert [c.tool for c in ruleset._chains] == ["nft"]
+
+
+@pytest.mark.parametrize("script", ["exec sleep 60", "exec >&-; exec sleep 60", "sleep 60 & wait"])
+def test_a_tool_that_hangs_is_not_waited_for(tool, script):
+    tool(script)
+    begin = time.monotonic()
+    unread = read_ruleset(own_namespace(), patience=0.2).unread
+    assert time.monotonic() - begin < 5
+    assert unread in ("as nft takes longer than 0.2 s", NO_TOOL)
+
+
+def test_a_tool_that_says_too_much_is_not_listened_to(tool, monkeypatch):
+    monkeypatch.setattr(listing, "LONGEST", 1 << 20)
+    tool("exec cat /dev/zero")
+    tracemalloc.start()
+    unread = read_ruleset(own_namespace()).unread
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "lists more than 1 MB of rules" in unread
+    assert peak < 8 << 20  # there are three of them
+
+
+def test_the_end_is_not_kept_waiting_by_a_tool(tool):
+    tool("exec sleep 60")
+    begin = time.monotonic()
+    told = Rulesets(lambda: time.monotonic() > begin + 0.1).of(own_namespace())
+    assert told.unread == "as nft was not waited for at the end"
+    assert time.monotonic() - begin < 2
+
+
+def test_a_slow_ruleset_is_kept_and_a_quick_one_is_read_anew(tool, tmp_path, monkeypatch):
+    calls = tmp_path / "calls"
+    tool(f"echo >>{calls}; echo")
+    rulesets = Rulesets()
+    for _ in range(2):
+        rulesets.of(own_namespace())
+    assert len(calls.read_text()) == 2 * 3
+    monkeypatch.setattr(firewall, "QUICK", 0.0)
+    kept = rulesets.of(own_namespace())
+    assert rulesets.of(own_namespace()) is kept
+    assert len(calls.read_text()) == 3 * 3
+
+
+def test_of_many_slow_rulesets_one_at_a_time_is_read(tool, monkeypatch):
+    """Who makes namespaces may make many; others' are read meanwhile, if they are quick."""
+    monkeypatch.setattr(firewall, "PATIENCE", 0.5)
+    monkeypatch.setattr(firewall, "QUICK", 0.1)
+    tool("exec sleep 60")
+    rulesets = Rulesets()
+    took = []
+    for inode in range(4):
+        begin = time.monotonic()
+        rulesets.of(Namespace(inode, own_namespace().path))
+        took.append(time.monotonic() - begin)
+    assert 0.5 <= took[0] < 1.5
+    assert all(seconds < 0.45 for seconds in took[1:]), took

@@ -102,6 +102,7 @@ class FakeTables:
 class FakeWatch:
     def __init__(self, rounds):
         self.rounds = rounds
+        self.overdue = False
 
     @property
     def stopped(self):

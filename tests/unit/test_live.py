@@ -1,8 +1,15 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from itertools import cycle
 
+import pytest
+
+from gretrace import live
+from gretrace.errors import StalledError
 from gretrace.live import Watch
 
 
@@ -44,3 +51,94 @@ def test_a_duration_ends_by_itself():
         watch.wait([], 30)
         assert time.monotonic() - begin < 10
         assert watch.stopped
+
+
+def test_what_is_not_done_after_a_while_is_overdue(monkeypatch):
+    monkeypatch.setattr(live, "GRACE", 0.1)
+    with Watch(0.05) as by_itself, Watch() as told:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told.stopped
+        assert not told.overdue
+        assert not by_itself.overdue
+        time.sleep(0.2)
+        assert told.overdue
+        assert by_itself.overdue
+
+
+def child(script, **streams):
+    """Run a script that ends once it is told to, or does not."""
+    code = "import os, signal, sys, time\nfrom gretrace.live import Watch\n" + script
+    made = subprocess.Popen([sys.executable, "-c", code], **streams)
+    assert made.stderr.readline() == b"ready\n"
+    return made
+
+
+SPINNING = """
+with Watch() as watch:
+    os.write(2, b"ready\\n")
+    while True:
+        pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_ends_whatever_goes_on(number):
+    with child(SPINNING, stderr=subprocess.PIPE) as spinning:
+        spinning.send_signal(number)
+        time.sleep(0.3)
+        assert spinning.poll() is None
+        spinning.send_signal(number)
+        assert spinning.wait(5) == -number
+
+
+def test_a_signal_that_comes_twice_at_once_is_one():
+    """timeout(1) sends it to the process, then to its group."""
+    with child(SPINNING, stderr=subprocess.PIPE) as spinning:
+        for _ in range(3):
+            spinning.send_signal(signal.SIGTERM)
+            time.sleep(0.005)
+        time.sleep(0.3)
+        assert spinning.poll() is None
+        spinning.kill()
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Watch() as watch:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not watch.stopped
+    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
+
+
+WRITING = """
+with Watch() as watch:
+    os.write(2, b"ready\\n")
+    while not watch.stopped:
+        sys.stdout.write("x" * 4096)
+"""
+
+
+def test_who_writes_to_nobody_can_still_be_told_to_end():
+    with child(WRITING, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writing:
+        time.sleep(0.3)
+        begin = time.monotonic()
+        writing.terminate()
+        assert b"StalledError" in writing.stderr.read()
+        assert time.monotonic() - begin < live.GRACE + 2
+        writing.kill()
+
+
+def test_a_reader_that_is_only_late_gets_it_all(monkeypatch):
+    monkeypatch.setattr(live, "GRACE", 0.1)
+    stalls = cycle([True, False])
+    monkeypatch.setattr(live, "is_stalled", lambda fd: fd == live.STDOUT and next(stalls))
+    with Watch() as watch:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            watch.wait([], 0.05)
+    monkeypatch.setattr(live, "is_stalled", lambda _: True)
+    with Watch():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StalledError):
+            time.sleep(5)

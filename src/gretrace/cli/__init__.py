@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from gretrace.cli.commands import Commands, version
-from gretrace.errors import ExitCode, GretraceError
+from gretrace.errors import ExitCode, GretraceError, StalledError
+from gretrace.live import STDERR, STDOUT, is_stalled
 
 
 def _say_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -56,6 +57,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", ExitCode.USAGE)
     except click.ClickException as error:
         return _fail(error.format_message(), ExitCode.FAILED)
+    except StalledError:
+        _discard_output()
+        return _fail("nobody reads what it says; it ended without the rest", ExitCode.FAILED)
     except BrokenPipeError:
         # The reader (head, a closed terminal) has had enough; Python would complain at exit.
         sys.stdout = None
@@ -73,6 +77,14 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None:
             # The lowest descriptor that is free is that of the stream.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _discard_output() -> None:
+    """Let what is still to be written to a stalled stream, at exit too, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (STDOUT, STDERR):
+        if is_stalled(descriptor):
+            os.dup2(nowhere, descriptor)
 
 
 def _fail(message: str, code: ExitCode) -> int:

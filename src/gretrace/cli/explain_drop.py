@@ -23,6 +23,7 @@ from gretrace.engine import drop_reasons, open_drops
 from gretrace.errors import ExitCode, UsageError
 from gretrace.explain.drops import Explainer, follow
 from gretrace.host.features import has_gre, require_privilege
+from gretrace.host.firewall import Rulesets
 from gretrace.live import Watch
 from gretrace.model import Address
 
@@ -89,8 +90,10 @@ def _watch(
             drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity, engine)))
         finally:
             voice.detail()
-        explainer = Explainer(drops, tables, wanted, drop_reasons)
-        watch = stack.enter_context(Watch(duration))
+        watch = Watch(duration)
+        rulesets = Rulesets(lambda: watch.overdue)
+        explainer = Explainer(drops, tables, wanted, drop_reasons, rulesets)
+        stack.enter_context(watch)
         announce_ready(voice, ready_file)
         follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)
         found = explainer.total > 0

@@ -14,6 +14,7 @@ from gretrace.engine.decode import decode_drop
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
+from gretrace.host.firewall import Rulesets
 from gretrace.host.tunnels import TunnelTable, TunnelTables
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.quiet import is_quiet
@@ -57,6 +58,7 @@ class Explainer:
         tables: TunnelTables,
         wanted: Wanted,
         load_reasons: Callable[[], Mapping[int, str]],
+        rulesets: Rulesets | None = None,
     ) -> None:
         self._drops = drops
         self._tables = tables
@@ -71,17 +73,22 @@ class Explainer:
         self._read_at = self._reading = 0.0
         # What was read of each namespace, by its inode, during one look at the drops.
         self._hosts: dict[int, Host] = {}
+        self._rulesets = rulesets or Rulesets()
+        self._left = 0  # packets that were counted and not judged before the end
 
     @cached_property
     def _reasons(self) -> Mapping[int, str]:
         # Only the first drop needs them, and reading the kernel's BTF would delay the start.
         return self._load_reasons()
 
-    def observe(self, *, grown: bool = True) -> Iterator[Seen]:
+    def observe(
+        self, *, grown: bool = True, overdue: Callable[[], bool] = lambda: False
+    ) -> Iterator[Seen]:
         """Judge the drops since the last call, and tell of each report that it adds to.
 
         Without `grown`, kinds that are known already are left for later, unless a link has
-        changed: what they were dropped for is known best by the tunnels of that time.
+        changed: what they were dropped for is known best by the tunnels of that time. Once
+        `overdue` says so, what is left is counted only.
         """
         self._drops.drain()
         self._read_at = time.monotonic()
@@ -95,7 +102,11 @@ class Explainer:
         for table in self._tables.opened():
             grown |= bool(table.take_notice())
         self._hosts.clear()
+        self._left = 0
         while fresh:
+            if overdue():
+                self._left = sum(count - self._counted.get(key, 0) for key, _, count in fresh)
+                break
             # One by one, as many of them take much room.
             key, stats, count = fresh.popleft()
             known = self._counted.get(key)
@@ -121,6 +132,11 @@ class Explainer:
         """Return what could not be explained because it was lost."""
         return self._drops.lost()
 
+    def left(self) -> Iterator[str]:
+        """Tell, in a sentence, what was not judged before the end."""
+        if self._left:
+            yield f"{self._left} dropped packets were counted, and not judged before the end"
+
     def heard(self) -> dict[str, int]:
         """Return how many packets each tunnel has received since the start."""
         return {
@@ -133,7 +149,7 @@ class Explainer:
     @property
     def total(self) -> int:
         """How many packets were dropped so far, explained or not."""
-        return self.totals.packets + self.lost().overflow
+        return self.totals.packets + self._left + self.lost().overflow
 
     def _count(self, drop: Drop, fresh: int) -> Seen | None:
         if is_quiet(drop):
@@ -156,7 +172,7 @@ class Explainer:
         if table is None:
             return explain(Case(drop, None, iif=iif))
         if table.namespace.inode not in self._hosts:
-            self._hosts[table.namespace.inode] = Host(table)
+            self._hosts[table.namespace.inode] = Host(table, self._rulesets)
         host = self._hosts[table.namespace.inode]
         traffic: dict[int, Traffic] = {}
         case = Case(drop, table.tables, traffic, iif, table.namespace.reached, host)
@@ -195,7 +211,8 @@ def follow(
         # Asked before the look, so that nothing which came before the end is left out.
         done = watch.stopped
         is_due = done or time.monotonic() >= due
-        teller.tell(explainer.observe(grown=is_due or limit is not None), is_due=is_due)
+        seen = explainer.observe(grown=is_due or limit is not None, overdue=lambda: watch.overdue)
+        teller.tell(seen, is_due=is_due)
         done = done or (limit is not None and explainer.total >= limit)
         if done:
             teller.tell_rest()
@@ -204,6 +221,8 @@ def follow(
             lost, before = explainer.lost(), lost
             for sentence in lost.sentences() if lost != before else ():
                 tell(sentence)
+    for sentence in explainer.left():
+        tell(sentence)
     output.finish(explainer.totals, explainer.heard())
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from gretrace.commands import Netns
 from gretrace.errors import GretraceError
 from gretrace.host.features import module_state
-from gretrace.host.firewall import read_chains
+from gretrace.host.firewall import Rulesets
 from gretrace.host.namespaces import all_namespaces, entered
 from gretrace.host.tunnels import TunnelTable
+from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.ruleset import Chain
 from gretrace.model import Address, Route, Traffic, Tunnel
 
 PROC_SYS = Path("/proc/sys")
@@ -23,13 +23,14 @@ class Host:
     Made for one look at the drops, and thrown away after it.
     """
 
-    def __init__(self, table: TunnelTable) -> None:
+    def __init__(self, table: TunnelTable, rulesets: Rulesets | None = None) -> None:
         self._table = table
+        self._rulesets = rulesets or Rulesets()
         self._settings: dict[str, str | None] = {}
         self._modules: dict[str, str | None] = {}
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
-        self._chains: tuple[Sequence[Chain] | None] | None = None
+        self._ruleset: Ruleset | None = None
         self._others: list[tuple[Netns, Tables]] | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
@@ -76,11 +77,11 @@ class Host:
             self._addresses[ifindex] = self._table.addresses(ifindex)
         return self._addresses[ifindex]
 
-    def firewall(self) -> Sequence[Chain] | None:
-        """Return the chains of netfilter; None where nothing is there to read them."""
-        if self._chains is None:
-            self._chains = (read_chains(self._table.namespace),)
-        return self._chains[0]
+    def firewall(self) -> Ruleset:
+        """Return the chains of netfilter, or why they cannot be read."""
+        if self._ruleset is None:
+            self._ruleset = self._rulesets.of(self._table.namespace)
+        return self._ruleset
 
     def other_namespaces(self) -> list[tuple[Netns, Tables]]:
         """Return every other namespace, and its tunnels."""

@@ -1,19 +1,21 @@
-"""Netfilter's chains, and which of their rules can have dropped a packet.
+"""Netfilter's chains and rules, and whether a rule applies to a packet.
 
 What a rule wants is read as far as the packet can tell; of the rest (marks, sets, limits,
 the state of a connection) it is not known whether it holds.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TypeAlias
 
 # What is known of a packet, by the name that nft has for it; what is not known is left out.
 Facts: TypeAlias = Mapping[str, str]
 
-_DROPS = ("drop", "reject")
+ADDRESSES = ("saddr", "daddr")
+# What is compared again and again; a value of a rule is read once for all the packets of a look.
+_RANGES_KEPT = 1 << 14
 # IANA's numbers of the names that nft and iptables write.
 _PROTOCOLS = {
     "icmp": 1, "igmp": 2, "ipencap": 4, "ipip": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47,
@@ -91,94 +93,6 @@ class Chain:
         return self.device in (None, facts.get("oifname" if hook == "egress" else "iifname"))
 
 
-@dataclass(frozen=True, slots=True)
-class Dropper:
-    """A rule that may have dropped the packet, or the policy of a chain."""
-
-    base: Chain
-    chain: Chain  # that has the rule: the base chain, or one that it jumps to
-    rule: Rule | None  # None: the policy
-    sure: bool  # nothing before it can have let the packet pass, and it fits in all it wants
-
-    def __str__(self) -> str:
-        if self.rule is None:
-            return f"the policy drop of {self.base.title}"
-        handle = f" (handle {self.rule.handle})" if self.rule.handle is not None else ""
-        return f"the rule “{self.rule.text}”{handle} in {self.chain.title}"
-
-
-def find_droppers(
-    chains: Sequence[Chain], hooks: Iterable[str], facts: Facts
-) -> list[list[Dropper]]:
-    """Find what can drop a packet: one list a base chain, in the order in which it meets them."""
-    known = {(c.tool, c.family, c.table, c.name): c for c in chains}
-    met = [
-        chain
-        for hook in hooks
-        for chain in sorted(chains, key=lambda c: c.priority)
-        if chain.sees(hook, facts)
-    ]
-    return [found for base in met if (found := list(_in_base(base, known, facts)))]
-
-
-_Known: TypeAlias = Mapping[tuple[str, str, str, str], Chain]
-
-
-def _in_base(base: Chain, known: _Known, facts: Facts) -> Iterator[Dropper]:
-    walk = _Walk(base, known, facts)
-    ended = yield from walk.through(base)
-    if not ended and base.policy == "drop":
-        yield Dropper(base, base, None, walk.sure)
-
-
-# nft refuses loops, and chains that are deeper (NFT_JUMP_STACK_SIZE).
-_DEEPEST = 16
-
-
-@dataclass
-class _Walk:
-    """The way of one packet through a base chain and all that it jumps to."""
-
-    base: Chain
-    known: _Known
-    facts: Facts
-    sure: bool = True  # whether it is known that the packet comes this far
-
-    def through(self, chain: Chain, depth: int = 0) -> Generator[Dropper, None, bool]:
-        """Yield what may drop; returns whether the packet goes no further for certain."""
-        for rule in chain.rules:
-            fits = rule.fits(self.facts)
-            if fits is False or depth > _DEEPEST:
-                continue
-            if rule.action in _DROPS:
-                yield Dropper(self.base, chain, rule, self.sure and fits is True)
-            if fits and rule.action in (*_DROPS, "accept"):
-                return True
-            if rule.action in ("jump", "goto"):
-                ended = yield from self._jump(chain, rule, depth, certain=bool(fits))
-                if fits and (ended or rule.action == "goto"):
-                    return ended
-            if fits and rule.action == "return":
-                return False
-            if fits is None and rule.action in (*_DROPS, "accept", "return", "goto"):
-                self.sure = False
-        return False
-
-    def _jump(
-        self, chain: Chain, rule: Rule, depth: int, *, certain: bool
-    ) -> Generator[Dropper, None, bool]:
-        target = self.known.get((chain.tool, chain.family, chain.table, rule.target or ""))
-        if target is None:
-            return False
-        before, self.sure = self.sure, self.sure and certain
-        ended = yield from self.through(target, depth + 1)
-        # What was passed by without entering leaves the way as sure as it was, if nothing
-        # in there could end it.
-        if not certain and not target.rules:
-            self.sure = before
-        return ended
-
-
 def _equals(field: str, fact: str, value: str) -> bool | None:
     """Compare what is known with a value as nft writes it; None where it is not understood."""
     if value.startswith("@"):
@@ -188,19 +102,35 @@ def _equals(field: str, fact: str, value: str) -> bool | None:
     if field == "l4proto":
         number = _PROTOCOLS.get(value.lower(), value)
         return str(number) == fact if str(number).isdigit() else None
-    if field in ("saddr", "daddr"):
+    if field in ADDRESSES:
         return _holds(value, fact)
     return fact == value
 
 
 def _holds(value: str, fact: str) -> bool | None:
     """Whether an address, a prefix or a range holds an address."""
+    held, address = range_of(value), range_of(fact)
+    if held is None or address is None:
+        return None
+    version, low, high = held
+    return address[0] == version and low <= address[1] <= high
+
+
+@lru_cache(_RANGES_KEPT)
+def range_of(value: str) -> tuple[int, int, int] | None:
+    """Read an address, a prefix or a range as IP version, first and last address.
+
+    None where it is not understood.
+    """
+    first, dash, last = value.partition("-")
     try:
-        first, dash, last = value.partition("-")
-        address = ip_address(fact)
-        if not dash:
-            return address in ip_network(value, strict=False)
-        low, high = ip_address(first), ip_address(last)
+        if dash:
+            low, high = ip_address(first), ip_address(last)
+            return (low.version, int(low), int(high)) if low.version == high.version else None
+        if "/" not in value:
+            address = ip_address(value)
+            return address.version, int(address), int(address)
+        network = ip_network(value, strict=False)
     except ValueError:
         return None
-    return address.version == low.version and int(low) <= int(address) <= int(high)
+    return network.version, int(network[0]), int(network[-1])

@@ -112,7 +112,7 @@ def follow(
         watch.wait(follower.bells(busy=busy), LOOKUP_WINDOW if busy else TICK)
         busy = False
         for time_ns, prepared in follower.observe():
-            if limit is not None and shown >= limit:
+            if watch.overdue or (limit is not None and shown >= limit):
                 break
             output.show(time_ns, prepared)
             shown += 1

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from gretrace.commands import Command, Identifier, Quoted, Word, iptables, nft, run
-from gretrace.kernel.ruleset import Chain, Dropper, find_droppers
+from gretrace.kernel.droppers import Dropper, Found, Ruleset
+from gretrace.kernel.ruleset import Chain
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
@@ -50,9 +51,9 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
         return None
     hooks = _hooks(case, packet, is_outer=is_outer)
     facts = _facts(case, packet, device)
-    chains = case.host.firewall()
-    found = find_droppers(chains or (), hooks, facts)
-    suspects = _suspects(found)
+    ruleset = case.host.firewall()
+    found = ruleset.droppers(hooks, facts)
+    suspects = found.suspects
     subject = (
         f"the GRE packets from {packet.remote} to {packet.local}"
         if is_outer
@@ -60,16 +61,18 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
     )
     at = " or ".join(hooks)
     return Finding(
-        summary=f"The firewall drops {subject} at {at}: {_name(suspects, chains)}.",
+        summary=f"The firewall drops {subject} at {at}: {_name(suspects, ruleset)}.",
         evidence=(
             describe_packet(packet),
             f"The kernel freed it in {case.drop.place}"
             + (f" ({case.drop.reason})." if case.drop.reason else "."),
-            *_describe(suspects, chains),
+            *_describe(suspects, ruleset, found),
         ),
-        fix=_let_pass(case, packet, found, is_outer=is_outer),
+        fix=_let_pass(case, packet, found.droppers, is_outer=is_outer),
         path=(device, f"netfilter {at}", str(case.drop.place)),
-        confidence=Confidence.CERTAIN if len(suspects) == 1 else Confidence.LIKELY,
+        confidence=(
+            Confidence.CERTAIN if len(suspects) == 1 and found.is_whole else Confidence.LIKELY
+        ),
         tunnel=owner_name(case),
     )
 
@@ -108,20 +111,9 @@ def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:
     return facts
 
 
-def _suspects(found: Sequence[Sequence[Dropper]]) -> list[Dropper]:
-    """Take what may have dropped it; behind what surely would, nothing has."""
-    suspects = []
-    for droppers in found:
-        for dropper in droppers:
-            suspects.append(dropper)
-            if dropper.sure:
-                return suspects
-    return suspects
-
-
-def _name(suspects: Sequence[Dropper], chains: Sequence[Chain] | None) -> str:
-    if chains is None:
-        return "by which rule cannot be read, without nft or iptables"
+def _name(suspects: Sequence[Dropper], ruleset: Ruleset) -> str:
+    if ruleset.unread:
+        return f"by which rule cannot be told {ruleset.unread}"
     if not suspects:
         return "by no rule that can be read"
     first = suspects[0]
@@ -135,24 +127,25 @@ def _is_invalid(dropper: Dropper) -> bool:
     return bool(dropper.rule and dropper.rule.wants_invalid)
 
 
-def _describe(suspects: Sequence[Dropper], chains: Sequence[Chain] | None) -> list[str]:
-    if chains is None:
-        return ["Neither nft nor iptables-legacy is installed, or they fail."]
+def _describe(suspects: Sequence[Dropper], ruleset: Ruleset, found: Found) -> list[str]:
+    if ruleset.unread:
+        return [f"The rules could not be read, {ruleset.unread}."]
+    cut = [] if found.is_whole else ["There are more rules than were looked at."]
     if not suspects:
         unexplained = (
             "No rule or policy of nft or iptables at that hook drops it as far as they can be "
             "read: conntrack itself (a full table), or a program of BPF may have."
         )
-        return [unexplained]
+        return cut or [unexplained]
     said = [f"It can be {suspect}." for suspect in suspects[:SHOWN]]
-    if len(suspects) == 1:
+    if len(suspects) == 1 and found.is_whole:
         said = [f"Of all that is at that hook, only {suspects[0]} drops such a packet."]
-    if any(_is_invalid(suspect) for suspect in suspects):
+    if any(_is_invalid(suspect) for suspect in suspects[:SHOWN]):
         said.append(
             "INVALID is what conntrack says of a packet that belongs to no connection as it has "
             "seen it: mostly, the other direction takes another way."
         )
-    return said
+    return said + cut
 
 
 def _let_pass(

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gretrace.commands import Netns
+from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.ruleset import Chain
 from gretrace.model import Address, Route
 
 
@@ -26,8 +26,8 @@ class Surroundings(Protocol):
     def addresses(self, ifindex: int) -> Sequence[Address]:
         """Return the addresses of a device."""
 
-    def firewall(self) -> Sequence[Chain] | None:
-        """Return the chains of netfilter; None where nothing is there to read them."""
+    def firewall(self) -> Ruleset:
+        """Return the chains of netfilter, or why they cannot be read."""
 
     def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
         """Return every other namespace, and its tunnels."""
@@ -54,9 +54,9 @@ class Nowhere:
         """Know of no address."""
         return ()
 
-    def firewall(self) -> Sequence[Chain] | None:
+    def firewall(self) -> Ruleset:
         """Know of no ruleset."""
-        return None
+        return Ruleset(unread="from here")
 
     def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
         """Know of no other namespace."""

@@ -4,52 +4,77 @@ There is no reading them without a tool: what the kernel has are nft's expressio
 only nft turns into rules again.
 """
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable
 
-from gretrace.errors import GretraceError
 from gretrace.host.firewall.iptables import parse_iptables
+from gretrace.host.firewall.listing import Unread, list_all
 from gretrace.host.firewall.nft import parse_nft
-from gretrace.host.namespaces import Namespace, entered
-from gretrace.kernel.ruleset import Chain
-
-PATIENCE = 5.0  # seconds, for a large ruleset on a slow machine
+from gretrace.host.namespaces import Namespace
+from gretrace.kernel.droppers import Ruleset
 
 LEGACY = {"iptables-legacy": "ip", "ip6tables-legacy": "ip6"}
+COMMANDS = {
+    "nft": ("nft", "-j", "-t", "list", "ruleset"),
+    **{tool: (f"{tool}-save",) for tool in LEGACY},
+}
+
+# Seconds that the tools may take. Whoever may make a namespace may give it a ruleset that takes
+# longer, and a fault elsewhere is to be told meanwhile.
+PATIENCE = 2.0
+# A reading that takes longer than so many seconds is slow. It is kept, and no other may be slow,
+# for so many times as long: four fifths of the time at least are left for all else.
+QUICK, REST = 0.25, 4
+
+NO_TOOL = "without nft or iptables"
 
 
-def read_chains(namespace: Namespace) -> Sequence[Chain] | None:
-    """Read all chains of a namespace; None where neither nft nor iptables is there to tell."""
-    texts = {tool: _run(namespace, *command) for tool, command in _commands()}
+def _never() -> bool:
+    return False
+
+
+class Rulesets:
+    """The rulesets of namespaces, each read when it is asked for; a slow one is kept for a while.
+
+    Where `stopped` says so, no more is read.
+    """
+
+    def __init__(self, stopped: Callable[[], bool] = _never) -> None:
+        self._stopped = stopped
+        self._kept: dict[int, tuple[float, Ruleset]] = {}
+        self._slow_again = 0.0  # when a reading may be slow again
+
+    def of(self, namespace: Namespace) -> Ruleset:
+        """Return the chains of a namespace, or why they cannot be read."""
+        begin = time.monotonic()
+        self._kept = {inode: kept for inode, kept in self._kept.items() if kept[0] > begin}
+        if namespace.inode in self._kept:
+            return self._kept[namespace.inode][1]
+        patience = PATIENCE if begin >= self._slow_again else QUICK
+        ruleset = read_ruleset(namespace, patience, self._stopped)
+        end = time.monotonic()
+        if end - begin > QUICK:
+            rested = end + REST * (end - begin)
+            self._kept[namespace.inode] = rested, ruleset
+            self._slow_again = max(self._slow_again, rested)
+        return ruleset
+
+
+def read_ruleset(
+    namespace: Namespace, patience: float = PATIENCE, stopped: Callable[[], bool] = _never
+) -> Ruleset:
+    """Read all chains of a namespace, in `patience` seconds or not at all."""
+    texts = list_all(namespace, COMMANDS, patience, stopped)
+    for text in texts.values():
+        if isinstance(text, Unread):
+            return Ruleset(unread=text.why)
     if all(text is None for text in texts.values()):
-        return None
-    found = parse_nft(texts.get("nft") or "")
+        return Ruleset(unread=NO_TOOL)
+    chains = parse_nft(_text(texts["nft"]))
     for tool, family in LEGACY.items():
-        found += parse_iptables(texts.get(tool) or "", tool, family)
-    return found
+        chains += parse_iptables(_text(texts[tool]), tool, family)
+    return Ruleset(chains)
 
 
-def _commands() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "nft", ("nft", "-j", "-t", "list", "ruleset")
-    for tool in LEGACY:
-        yield tool, (f"{tool}-save",)
-
-
-def _run(namespace: Namespace, *command: str) -> str | None:
-    """Run a command in a namespace; None when there is no such, or it fails."""
-    # Not every root has these directories in his path.
-    path = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
-    program = shutil.which(command[0], path=path)
-    if program is None:
-        return None
-    try:
-        # A child is born into the namespace of the thread that starts it.
-        with entered(namespace):
-            done = subprocess.run(
-                [program, *command[1:]], capture_output=True, timeout=PATIENCE, check=False
-            )
-    except (OSError, GretraceError, subprocess.TimeoutExpired):
-        return None
-    return None if done.returncode else done.stdout.decode(errors="replace")
+def _text(listed: bytes | Unread | None) -> str:
+    return listed.decode(errors="replace") if isinstance(listed, bytes) else ""

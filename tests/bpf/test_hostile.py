@@ -1,0 +1,154 @@
+"""What strangers can do to a run of root: it says what is wrong, and ends when it is told to.
+
+A host that has no handler for protocol 47 drops every packet of it; before that, a firewall may.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.frames import gre_packet
+from tests.lab.hosts import A, B, pair, run
+from tests.lab.session import explain_drop
+
+if os.geteuid() != 0:
+    pytest.skip("loading BPF programs needs root", allow_module_level=True)
+
+GRETRACE = Path(sys.executable).parent / "gretrace"
+# Seconds: a fault is reported, and the end comes, so soon whatever goes on.
+SOON = 3.0
+
+
+def soon():
+    """The same on a machine that has more to do than it has processors."""
+    return SOON * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def load(host, ruleset):
+    run("ip", "netns", "exec", host.name, "nft", "-f", "-", stdin=ruleset)
+
+
+def mesh(depth, width):
+    """Chains with width ** depth ways through them."""
+    jumps = [f"jump c{n + 1}\n" * width for n in range(depth)]
+    chains = [f"chain c{n} {{\n{j}}}\n" for n, j in enumerate(jumps)]
+    return (
+        f"table inet f {{\nchain c{depth} {{\nct mark 5 drop\n}}\n{''.join(reversed(chains))}"
+        "chain in {\ntype filter hook input priority 0; policy drop\njump c0\n}\n}\n"
+    )
+
+
+def ordinary(count):
+    """A rule for each of many sources, and a policy that drops the rest."""
+    rules = "".join(f"ip saddr 10.{n >> 8}.{n & 255}.0/24 counter drop\n" for n in range(count))
+    return (
+        "table inet f {\nchain in {\ntype filter hook input priority 0; policy drop\n"
+        f"{rules}}}\n}}\n"
+    )
+
+
+def seconds_to_end(session, number=signal.SIGTERM):
+    begin = time.monotonic()
+    session.stop(number)
+    return time.monotonic() - begin
+
+
+def seconds_to_report(session, condition):
+    begin = time.monotonic()
+    session.wait_for(lambda reports: any(condition(r) for r in reports), "report")
+    return time.monotonic() - begin
+
+
+def test_a_mesh_of_chains_does_not_hold_it_up():
+    with pair() as (a, b), explain_drop(b) as session:
+        # The kernel goes all the ways, for each packet: half a second.
+        load(b, mesh(depth=12, width=4))
+        a.send("va", gre_packet(A, B, key=7))
+        assert seconds_to_report(session, lambda r: r["key"] == 7) < soon()
+        assert seconds_to_end(session) < soon()
+        (report,) = session.reports
+        assert report["cause"] == "firewall-outer"
+        assert "“ct mark 5 drop”" in report["summary"]
+
+
+def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
+    kinds = 5000
+    with pair() as (a, b), explain_drop(b) as session:
+        load(b, ordinary(5000))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        with a.sender("va") as send:
+            for key in range(kinds):
+                send(gre_packet(f"30.0.{key >> 8}.{key & 255}", B, key=key))
+        time.sleep(0.5)
+        a.send("va", gre_packet(A, B, key=10**9))
+        assert seconds_to_report(session, lambda r: r["key"] == 10**9) < soon()
+        assert seconds_to_end(session) < soon()
+        assert sum(report["count"] for report in session.reports) == kinds + 1
+        assert "the policy drop of chain in" in session.reports[-1]["summary"]
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used < 8
+
+
+def test_the_end_is_heard_amid_very_many_kinds():
+    with pair() as (a, b), explain_drop(b, "--capacity", "20000") as session:
+        load(b, ordinary(5000))
+        with a.sender("va") as send:
+            for key in range(10_000):
+                send(gre_packet(A, B, key=key))
+        assert seconds_to_end(session) < soon()
+        told = sum(report["count"] for report in session.reports)
+        if told < 10_000:
+            assert f"{10_000 - told} dropped packets were counted, and not judged" in session.stderr
+
+
+def piped(host, *arguments):
+    """A run whose output nobody reads."""
+    child = subprocess.Popen(
+        ["ip", "netns", "exec", host.name, GRETRACE, "explain-drop", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    # Before, it may say that the kernel has no GRE.
+    assert b"gretrace: ready\n" in iter(child.stderr.readline, b"")
+    return child
+
+
+@pytest.mark.parametrize("kind", ["json", "table"])
+def test_a_reader_that_has_stopped_to_read_does_not_hold_up_the_end(kind):
+    with pair() as (a, b), piped(b, "-o", kind) as child:
+        with a.sender("va") as send:
+            for key in range(2000):
+                send(gre_packet(A, B, key=key))
+        time.sleep(1)
+        begin = time.monotonic()
+        child.terminate()
+        said = child.stderr.read()
+        assert child.wait(10) == 1
+        assert time.monotonic() - begin < soon()
+        assert said == b"gretrace: nobody reads what it says; it ended without the rest\n"
+        lines = child.stdout.read().split(b"\n")
+        # What it had no room for it has not begun to write.
+        assert lines[-1] == b"" if kind == "json" else lines
+        if kind == "json":
+            assert [json.loads(line) for line in lines[:-1]]
+
+
+def test_a_second_signal_ends_it_at_once():
+    with pair() as (a, b), piped(b, "-o", "json") as child:
+        with a.sender("va") as send:
+            for key in range(2000):
+                send(gre_packet(A, B, key=key))
+        time.sleep(0.5)
+        child.terminate()
+        time.sleep(0.2)
+        begin = time.monotonic()
+        child.terminate()
+        assert child.wait(10) == -signal.SIGTERM
+        assert time.monotonic() - begin < 0.5
+        child.stdout.close()
