@@ -26,8 +26,11 @@
 		bpf_probe_read_kernel((void *)&value, sizeof(value), &(pointer)->field);           \
 		value;                                                                             \
 	})
+#define PEEK READ
+#define OFFSET(structure, field) OFFSET_##structure##__##field
 
 #define KERNEL_HAS_ENUM(name) HAS_ENUM_##name
+#define ENUM_VALUE(name, value) ENUM_##name##__##value
 
 /* --- maps and constants --------------------------------------------------------- */
 

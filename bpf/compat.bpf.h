@@ -12,12 +12,38 @@
 #include "core.bpf.h"
 #endif
 
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+/* linux/skbuff.h */
+#define CHECKSUM_PARTIAL 3
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define IP_SUMMED_SHIFT 5
+#else
+#define IP_SUMMED_SHIFT 1
+#endif
+#define SKB_DST_NOREF 1UL
+
+/* NETDEV_HASHENTRIES; with 16,384 devices in a namespace all are found. */
+#define DEVICE_BUCKETS 256
+#define DEVICES_PER_BUCKET 64
+
 STRUCT(ns_common,
 	FIELD(ns_common, unsigned int, inum)
 );
 
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 STRUCT(net,
 	FIELD(net, struct ns_common, ns)
+	FIELD(net, struct hlist_head *, dev_index_head)
 );
 
 typedef struct {
@@ -34,6 +60,11 @@ STRUCT(net_device,
 	FIELD(net_device, unsigned short, type)
 	FIELD(net_device, const struct rtnl_link_ops *, rtnl_link_ops)
 	FIELD(net_device, possible_net_t, nd_net)
+	FIELD(net_device, struct hlist_node, index_hlist)
+);
+
+STRUCT(dst_entry,
+	FIELD(dst_entry, struct net_device *, dev)
 );
 
 STRUCT(sk_buff,
@@ -45,6 +76,10 @@ STRUCT(sk_buff,
 	FIELD(sk_buff, __be16, protocol)
 	FIELD(sk_buff, __u16, transport_header)
 	FIELD(sk_buff, __u16, network_header)
+	FIELD(sk_buff, __u16, mac_header)
+	FIELD(sk_buff, char, cb, [48])
+	/* Named by an empty array, as bit fields have no address of their own. */
+	FIELD(sk_buff, __u8, __pkt_type_offset, [1])
 	FIELD(sk_buff, __u32, tail) /* an offset: sk_buff_data_t on every 64-bit kernel */
 	FIELD(sk_buff, unsigned int, len)
 	FIELD(sk_buff, unsigned int, data_len)
@@ -58,8 +93,11 @@ STRUCT(ip6_tnl,
 	FIELD(ip6_tnl, struct net_device *, dev)
 );
 
+/* The values are the running kernel's: see ENUM_VALUE. */
 enum skb_drop_reason {
 	SKB_NOT_DROPPED_YET = 0,
+	SKB_DROP_REASON_OTHERHOST,
+	SKB_DROP_REASON_UNHANDLED_PROTO,
 };
 
 static __always_inline __u32 netns_of(const struct net_device *dev)
@@ -67,6 +105,14 @@ static __always_inline __u32 netns_of(const struct net_device *dev)
 	const struct net *net = READ(dev, nd_net.net);
 
 	return READ(net, ns.inum);
+}
+
+/* The same of a device that the verifier does not know. */
+static __always_inline __u32 netns_towards(const struct net_device *dev)
+{
+	const struct net *net = PEEK(dev, nd_net.net);
+
+	return PEEK(net, ns.inum);
 }
 
 /*
@@ -78,6 +124,58 @@ static __always_inline __u32 drop_reason(const unsigned long long *args)
 	if (KERNEL_HAS_ENUM(skb_drop_reason))
 		return args[2];
 	return 0;
+}
+
+/*
+ * Whether a checksum of the packet is still to be filled in, by the device that sends it
+ * (CHECKSUM_PARTIAL). The bits of ip_summed have not moved since v5.4; those of the byte
+ * before them have changed their names.
+ */
+static __always_inline bool is_unsummed(const struct sk_buff *skb)
+{
+	const __u8 *at = (const __u8 *)&skb->__pkt_type_offset;
+	__u8 bits = 0;
+
+	bpf_probe_read_kernel(&bits, sizeof(bits), at);
+	return ((bits >> IP_SUMMED_SHIFT) & 3) == CHECKSUM_PARTIAL;
+}
+
+/*
+ * Where the packet was received first. The control block begins with it from ip_rcv_core()
+ * and ip6_rcv_core() on (struct inet_skb_parm and inet6_skb_parm, iif).
+ */
+static __always_inline __u32 first_device(const struct sk_buff *skb)
+{
+	__u32 ifindex = 0;
+
+	bpf_probe_read_kernel(&ifindex, sizeof(ifindex), (const void *)&skb->cb);
+	return ifindex;
+}
+
+/* The device that a packet was routed to, where it has none of its own yet. */
+static __always_inline const struct net_device *routed_device(const struct sk_buff *skb)
+{
+	const struct dst_entry *dst = (const void *)(READ(skb, _skb_refdst) & ~SKB_DST_NOREF);
+
+	return dst ? PEEK(dst, dev) : NULL;
+}
+
+/* A device by its index, as dev_get_by_index_rcu() finds it; NULL where there is none. */
+static __always_inline const struct net_device *device_of(const struct net *net, __u32 ifindex)
+{
+	const struct hlist_head *buckets = PEEK(net, dev_index_head);
+	const struct hlist_head *bucket = buckets + (ifindex & (DEVICE_BUCKETS - 1));
+	const struct hlist_node *node;
+
+	bpf_probe_read_kernel(&node, sizeof(node), &bucket->first);
+	for (int i = 0; node && i < DEVICES_PER_BUCKET; i++) {
+		const struct net_device *dev = (const void *)node - OFFSET(net_device, index_hlist);
+
+		if ((__u32)PEEK(dev, ifindex) == ifindex)
+			return dev;
+		bpf_probe_read_kernel(&node, sizeof(node), &node->next);
+	}
+	return NULL;
 }
 
 #endif

@@ -23,8 +23,22 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* A pointer that the verifier knows the type of is read directly; what cannot be read is 0. */
 #define READ(pointer, field) ((pointer)->field)
+/*
+ * Of another pointer, which is a number to the verifier; what cannot be read is 0 as well.
+ * The comma takes "const" off the type.
+ */
+#define PEEK(pointer, field)                                                                       \
+	({                                                                                         \
+		__typeof__((void)0, (pointer)->field) value;                                       \
+		bpf_core_read(&value, sizeof(value), &(pointer)->field);                           \
+		value;                                                                             \
+	})
+#define OFFSET(structure, field) bpf_core_field_offset(struct structure, field)
 
 #define KERNEL_HAS_ENUM(name) bpf_core_type_exists(enum name)
+/* 0 where the kernel's enum has no such value, or there is no such enum. */
+#define ENUM_VALUE(name, value)                                                                    \
+	(bpf_core_enum_value_exists(enum name, value) ? bpf_core_enum_value(enum name, value) : 0)
 
 /* --- maps and constants --------------------------------------------------------- */
 

@@ -5,7 +5,13 @@
 
 #include "compat.bpf.h"
 
+#define UDP_PROTOCOL 17
 #define GRE_PROTOCOL 47
+
+/* What may come between an IPv6 header and GRE (RFC 8200 section 4). */
+#define IPV6_HOP_BY_HOP 0
+#define IPV6_ROUTING 43
+#define IPV6_FRAGMENT 44
 #define IPV6_DESTINATION_OPTIONS 60
 
 #define GRE_CSUM 0x8000
@@ -23,32 +29,5 @@
 #define ETH_P_TEB 0x6558
 #define ETH_P_ERSPAN 0x88be
 #define ETH_P_ERSPAN2 0x22eb
-
-/* uapi/linux/if_arp.h */
-#define ARPHRD_ETHER 1
-#define ARPHRD_IPGRE 778
-#define ARPHRD_IP6GRE 823
-
-/*
- * gretap and erspan look like Ethernet; only the link's kind tells them apart.
- * Seven letters and the terminator are one register, and enough: no other kind begins so.
- */
-static __always_inline bool is_gre_device(const struct net_device *dev)
-{
-	unsigned short type = READ(dev, type);
-	const struct rtnl_link_ops *link;
-	char kind[8] = {};
-
-	if (type == ARPHRD_IPGRE || type == ARPHRD_IP6GRE)
-		return true;
-	if (type != ARPHRD_ETHER)
-		return false;
-	link = READ(dev, rtnl_link_ops);
-	if (!link)
-		return false;
-	bpf_probe_read_kernel_str(kind, sizeof(kind), READ(link, kind));
-	return !__builtin_memcmp(kind, "gretap\0", 8) || !__builtin_memcmp(kind, "erspan\0", 8) ||
-	       !__builtin_memcmp(kind, "ip6gret", 8) || !__builtin_memcmp(kind, "ip6ersp", 8);
-}
 
 #endif

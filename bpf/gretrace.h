@@ -26,6 +26,17 @@ enum drop_mark {
 	DROP_SENT = 16,
 	/* The outer header says "congestion experienced" (RFC 3168), which not every inner packet bears. */
 	DROP_CE = 32,
+	/* The checksum is still to be filled in by a device, and the kernel takes it for right. */
+	DROP_UNSUMMED = 64,
+	/* A UDP header, and maybe one of GUE, comes between the IP header and GRE. */
+	DROP_IN_UDP = 128,
+	/*
+	 * The device is a bridge, which handed up a frame of a tunnel: remote, local, gre_flags and
+	 * gre_key are the outer header's, which still lay before the frame, the sample is inside.
+	 */
+	DROP_BRIDGED = 256,
+	/* Freed by design, whoever it was for: no address, so that all are one kind. */
+	DROP_ALIKE = 512,
 };
 
 /* The marks of a lookup; those of a drop never meet them. */
@@ -45,8 +56,7 @@ struct gre_tuple {
 	__u16 gre_protocol; /* on a tunnel that of the packet itself, unless that is GRE too */
 	__u8 family; /* 4 or 6 */
 	__u8 protocol; /* what the IP header carries; 47 is GRE */
-	__u8 marks; /* enum drop_mark or lookup_mark */
-	__u8 padding;
+	__u16 marks; /* enum drop_mark or lookup_mark */
 };
 
 enum filter_match {
@@ -75,6 +85,8 @@ struct drop_key {
 	__u64 location; /* return address in the function that freed the packet */
 	__u32 reason; /* enum skb_drop_reason of the running kernel, 0 where it has none */
 	struct gre_tuple tuple;
+	__u32 leaving_by; /* ifindex: received by the tuple's tunnel, it died on its way out by this */
+	__u32 padding;
 };
 
 struct drop_stats {

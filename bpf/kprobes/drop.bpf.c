@@ -7,119 +7,15 @@
  * table; the bell only tells user space that the table has a new entry.
  */
 #include "../compat.bpf.h"
+#include "../devices.bpf.h"
 #include "../filter.bpf.h"
 #include "../gre.bpf.h"
 #include "../gretrace.h"
+#include "../headers.bpf.h"
 
 MAP(HASH, drops, struct drop_key, struct drop_stats, CAPACITY);
 MAP(ARRAY, totals, __u32, struct drop_totals, 1);
 RING(bell, 4096);
-
-/* The linear part of a packet from some header on. */
-struct view {
-	const unsigned char *start;
-	__u32 size;
-};
-
-static __always_inline bool view_from(const struct sk_buff *skb, __u16 offset, struct view *view)
-{
-	__u32 tail = READ(skb, tail);
-
-	/* An unset header offset is all ones, which lies past every tail. */
-	if (offset >= tail)
-		return false;
-	view->start = READ(skb, head) + offset;
-	view->size = tail - offset;
-	return true;
-}
-
-/*
- * Fills family, protocol, remote and local; returns where the payload begins,
- * or 0 when this is no IP header. A later fragment has no payload of its own.
- */
-static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple *tuple)
-{
-	__u8 header[40];
-
-	if (view->size < 20 || bpf_probe_read_kernel(header, 20, view->start))
-		return 0;
-	if (header[0] >> 4 == 4) {
-		__u32 size = (header[0] & 0xf) * 4;
-		bool later_fragment = (header[6] & 0x1f) || header[7];
-
-		if (size < 20)
-			return 0;
-		tuple->family = 4;
-		if ((header[1] & ECN_MASK) == ECN_CE)
-			tuple->marks |= DROP_CE;
-		tuple->protocol = header[9];
-		__builtin_memcpy(tuple->remote, header + 12, 4);
-		__builtin_memcpy(tuple->local, header + 16, 4);
-		return later_fragment ? view->size : size;
-	}
-	if (header[0] >> 4 == 6) {
-		if (view->size < 40 || bpf_probe_read_kernel(header, 40, view->start))
-			return 0;
-		tuple->family = 6;
-		if ((header[1] >> 4 & ECN_MASK) == ECN_CE)
-			tuple->marks |= DROP_CE;
-		tuple->protocol = header[6];
-		__builtin_memcpy(tuple->remote, header + 8, 16);
-		__builtin_memcpy(tuple->local, header + 24, 16);
-		/* ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to. */
-		if (tuple->protocol == IPV6_DESTINATION_OPTIONS) {
-			if (view->size < 48 ||
-			    bpf_probe_read_kernel(header, 8, view->start + 40))
-				return 0;
-			tuple->protocol = header[0];
-			return 40 + 8 + header[1] * 8;
-		}
-		return 40;
-	}
-	return 0;
-}
-
-static __always_inline void parse_gre(const struct view *view, __u32 offset,
-				      struct gre_tuple *tuple)
-{
-	__be16 base[2];
-	__be32 gre_key;
-
-	if (offset + sizeof(base) > view->size ||
-	    bpf_probe_read_kernel(base, sizeof(base), view->start + offset))
-		return;
-	tuple->gre_flags = bpf_ntohs(base[0]);
-	tuple->gre_protocol = bpf_ntohs(base[1]);
-	if (!(tuple->gre_flags & GRE_KEY))
-		return;
-	offset += sizeof(base) + (tuple->gre_flags & (GRE_CSUM | GRE_ROUTING) ? 4 : 0);
-	if (offset + sizeof(gre_key) <= view->size &&
-	    !bpf_probe_read_kernel(&gre_key, sizeof(gre_key), view->start + offset))
-		tuple->gre_key = bpf_ntohl(gre_key);
-}
-
-/*
- * ip_tunnel_rcv() moves the network header to the inner packet before it checks
- * the ECN bits, while the device is still the underlay's. The transport header
- * stays at GRE, so the outer header is the one that ends there. Returns the
- * size of that header, or 0.
- */
-static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view *view,
-					 struct gre_tuple *tuple)
-{
-	__u16 gre = READ(skb, transport_header);
-
-	if (gre >= READ(skb, network_header))
-		return 0;
-	for (__u32 size = 20; size <= 60; size += 4) {
-		if (gre < size || !view_from(skb, gre - size, view))
-			return 0;
-		*tuple = (struct gre_tuple){};
-		if (parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL)
-			return size;
-	}
-	return 0;
-}
 
 static __always_inline void read_sample(__u8 *sample, const struct view *view)
 {
@@ -179,48 +75,111 @@ static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
 		count_overflow();
 }
 
+/*
+ * Finds what a packet has to do with a tunnel, and fills the key with it; returns whether it has
+ * anything. `view` then begins at the outermost header that is left.
+ */
+static __always_inline bool describe(const struct sk_buff *skb, const struct net_device *dev,
+				     struct view *view, struct drop_key *key)
+{
+	struct gre_tuple *tuple = &key->tuple;
+	const struct net_device *towards = NULL;
+	enum device_kind kind = DEVICE_OTHER;
+	__u32 payload = 0, received_by = 0, origin, inside;
+
+	if (view_from(skb, READ(skb, network_header), view))
+		payload = parse_ip(view, tuple);
+	if (dev) {
+		kind = kind_of(dev, true);
+		tuple->ifindex = READ(dev, ifindex);
+		/* Set at each receive (__netif_receive_skb_core()), zero for what this host made. */
+		received_by = READ(skb, skb_iif);
+	} else if ((towards = routed_device(skb))) {
+		/* At the output hook of netfilter it has a route and no device yet. */
+		kind = kind_of(towards, false);
+		tuple->ifindex = PEEK(towards, ifindex);
+	}
+	if (carries_gre(kind)) {
+		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
+		if (!READ(skb, len))
+			return false;
+		tuple->marks |= DROP_ON_TUNNEL;
+		if (kind == DEVICE_MONITOR && received_by == tuple->ifindex)
+			tuple->marks |= DROP_ALIKE;
+	} else if (payload && tuple->protocol == GRE_PROTOCOL) {
+		/* Nothing of ours has happened to it yet. */
+	} else if (payload && tuple->protocol == UDP_PROTOCOL &&
+		   (inside = find_in_udp(skb, view, payload))) {
+		tuple->protocol = GRE_PROTOCOL;
+		tuple->marks |= DROP_IN_UDP;
+		payload = inside;
+	} else if (received_by && (origin = came_by(skb, dev, kind, tuple->ifindex, received_by))) {
+		tuple->marks |= DROP_ON_TUNNEL;
+		if (kind != DEVICE_VRF)
+			key->leaving_by = tuple->ifindex;
+		tuple->ifindex = received_by = origin;
+	} else if (kind == DEVICE_BRIDGE && received_by == tuple->ifindex &&
+		   find_before_frame(skb, tuple)) {
+		tuple->marks |= DROP_ON_TUNNEL | DROP_BRIDGED;
+	} else {
+		payload = find_pulled(skb, view, tuple);
+		if (!payload)
+			return false;
+		tuple->marks |= DROP_PULLED;
+	}
+	if (payload && tuple->protocol == GRE_PROTOCOL)
+		parse_gre(view, payload, tuple);
+	else if (!(tuple->marks & DROP_BRIDGED))
+		tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
+	if ((tuple->gre_flags & GRE_CSUM) && is_unsummed(skb))
+		tuple->marks |= DROP_UNSUMMED;
+	if (READ(skb, _skb_refdst))
+		tuple->marks |= DROP_ROUTED;
+	if (tuple->ifindex && received_by != tuple->ifindex)
+		tuple->marks |= DROP_SENT;
+	if (dev)
+		tuple->netns = netns_of(dev);
+	else if (towards)
+		tuple->netns = netns_towards(towards);
+	return true;
+}
+
+/*
+ * What is freed because it is for somebody else, as flooding switches and monitor ports have it
+ * without end, is one kind whoever it was for; so is, in frames, what nothing here speaks.
+ */
+static __always_inline void join_alike(const struct net_device *dev, struct drop_key *key)
+{
+	struct gre_tuple *tuple = &key->tuple;
+	__u32 for_others = ENUM_VALUE(skb_drop_reason, SKB_DROP_REASON_OTHERHOST);
+	__u32 unspoken = ENUM_VALUE(skb_drop_reason, SKB_DROP_REASON_UNHANDLED_PROTO);
+
+	if (key->reason && key->reason == for_others)
+		tuple->marks |= DROP_ALIKE;
+	else if (key->reason && key->reason == unspoken && (tuple->marks & DROP_ON_TUNNEL) && dev &&
+		 READ(dev, type) == ARPHRD_ETHER)
+		tuple->marks |= DROP_ALIKE;
+	if (!(tuple->marks & DROP_ALIKE))
+		return;
+	__builtin_memset(tuple->remote, 0, sizeof(tuple->remote));
+	__builtin_memset(tuple->local, 0, sizeof(tuple->local));
+	tuple->gre_key = tuple->gre_flags = tuple->protocol = 0;
+}
+
 AT_TRACEPOINT(kfree_skb, count_drop)
 {
 	const struct sk_buff *skb = (const struct sk_buff *)args[0];
 	const struct net_device *dev = READ(skb, dev);
 	struct drop_key key = {};
-	struct gre_tuple *tuple = &key.tuple;
 	struct drop_stats *stats;
 	struct view view = {};
-	__u32 payload = 0;
 	__u64 now;
 
-	if (view_from(skb, READ(skb, network_header), &view))
-		payload = parse_ip(&view, tuple);
-	if (dev && is_gre_device(dev)) {
-		/* A device that is made frees an empty buffer: napi_get_frags_check(), v6.1. */
-		if (!READ(skb, len))
-			return 0;
-		tuple->marks |= DROP_ON_TUNNEL;
-	} else if (!payload || tuple->protocol != GRE_PROTOCOL) {
-		payload = find_pulled(skb, &view, tuple);
-		if (!payload)
-			return 0;
-		tuple->marks |= DROP_PULLED;
-	}
-	if (payload && tuple->protocol == GRE_PROTOCOL)
-		parse_gre(&view, payload, tuple);
-	else
-		tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
-
-	if (READ(skb, _skb_refdst))
-		tuple->marks |= DROP_ROUTED;
-	if (dev) {
-		tuple->ifindex = READ(dev, ifindex);
-		/* Set at each receive (__netif_receive_skb_core()), zero for what this host made. */
-		if ((__u32)READ(skb, skb_iif) != tuple->ifindex)
-			tuple->marks |= DROP_SENT;
-		tuple->netns = netns_of(dev);
-	}
-	if (!is_wanted(tuple))
+	if (!describe(skb, dev, &view, &key) || !is_wanted(&key.tuple))
 		return 0;
 	key.location = args[1];
 	key.reason = drop_reason(args);
+	join_alike(dev, &key);
 
 	now = bpf_ktime_get_ns();
 	stats = LOOK_UP(drops, &key);

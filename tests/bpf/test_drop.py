@@ -21,7 +21,7 @@ from gretrace.engine.decode import decode_drop
 from gretrace.engine.probes import Tracepoint
 from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
-from tests.frames import gre, gre_packet, ipv4
+from tests.frames import gre, gre_packet, ipv4, ipv6
 from tests.lab.hosts import A, B, pair
 
 if os.geteuid() != 0:
@@ -95,6 +95,32 @@ def test_tuples_are_kept_apart_and_the_rest_is_counted(counting):
         kept = settled(table, 40)
         assert len(kept) == 8
         assert sum(drop.count for drop in kept) + table.lost().overflow == 40
+
+
+PADDING, ATOMIC = bytes([0, 1, 4, 0, 0, 0, 0]), bytes(6) + b"\x07"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(0, PADDING)],
+        [(60, PADDING)],
+        [(44, ATOMIC)],
+        [(0, PADDING), (60, PADDING), (44, ATOMIC)],
+    ],
+    ids=len,
+)
+def test_gre_is_found_behind_headers_of_ipv6(counting, headers):
+    payload, kinds = gre(b"x" * 20, key=7), [kind for kind, _ in headers] + [47]
+    for (_, body), following in zip(reversed(headers), reversed(kinds[1:]), strict=True):
+        payload = bytes([following]) + body + payload
+    with pair() as (a, b), counting(b) as table:
+        b.sysctl("net.ipv6.conf.vb.disable_ipv6=0")
+        b.ip("addr add fd00::1/64 dev vb nodad")
+        a.send("va", ipv6("fd00::2", "fd00::1", kinds[0], payload), times=2)
+        (drop,) = settled(table, 2)
+        assert (drop.count, drop.packet.gre.key) == (2, 7)
 
 
 def test_key_0_and_no_key_are_two_kinds(counting):

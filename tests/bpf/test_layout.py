@@ -79,7 +79,7 @@ def test_the_sources_are_told_all_that_they_use(monkeypatch, tmp_path):
     for path in bcc.SOURCES.glob("*.c"):
         source = path.read_text()
         told = layout.definitions(source, [], lambda fields: dict.fromkeys(fields, 8))
-        used = set(re.findall(r"\b(?:OFFSET|HAS_ENUM)_\w+", source))
+        used = set(re.findall(r"\b(?:OFFSET|HAS_ENUM|ENUM)_\w+", source))
         assert used == set(re.findall(r"#define (\w+)", told))
         for name in re.findall(r"\bCONSTANT_(\w+)", source):
             assert name in constants

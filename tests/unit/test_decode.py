@@ -15,14 +15,18 @@ from gretrace.engine.contract import (
 )
 from gretrace.engine.decode import decode_decision, decode_drop, decode_lookup_entry, parse_place
 from gretrace.model import Place
-from tests.frames import gre_packet
+from tests.frames import gre, gre_packet, ipv4
 
 A, B = "20.1.1.2", "20.1.1.1"
 REASONS = {2: "NOT_SPECIFIED"}
 
 
-def records(*, marks=0, reason=2, place=b"gre_rcv+0x12d/0x560 [ip_gre]"):
-    sample = gre_packet(A, B, key=2)
+# To the port that FOU listens on.
+UDP_HEADER = (4321).to_bytes(2, "big") + (5555).to_bytes(2, "big") + bytes(4)
+
+
+def records(packet=None, *, marks=0, reason=2, place=b"gre_rcv+0x12d/0x560 [ip_gre]"):
+    sample = packet or gre_packet(A, B, key=2)
     seen = GreTuple(netns=5, ifindex=7, marks=marks)
     key = DropKey(location=0xFFFF800000001234, reason=reason, tuple=seen)
     stats = DropStats(
@@ -67,14 +71,28 @@ def test_every_field_lies_where_the_contract_has_it():
     assert (drop.protocol, drop.place.function) == (key.tuple.gre_protocol, f"{key.location:#x}")
 
 
-@pytest.mark.parametrize("mark", [m for m in DropMark if m is not DropMark.CE])
+# Those that only keep kinds apart.
+APART = (DropMark.CE, DropMark.ALIKE)
+
+
+@pytest.mark.parametrize("mark", [m for m in DropMark if m not in APART])
 def test_every_mark_is_read(mark):
-    drop = decode_drop(*records(marks=mark, place=b"nf_hook_slow+0x1/0x2"), REASONS, 0)
+    place = b"nf_hook_slow+0x1/0x2"
+    damaged = bytearray(gre_packet(A, B, checksum=True))
+    damaged[24] ^= 1
+    summed, inside = (
+        decode_drop(*records(packet, marks=mark, place=place), REASONS, 0).packet
+        for packet in (bytes(damaged), ipv4(A, B, 17, UDP_HEADER + gre(b"x" * 20, key=3)))
+    )
+    drop = decode_drop(*records(marks=mark, place=place), REASONS, 0)
     read = {
         DropMark.ON_TUNNEL: drop.on_tunnel,
         DropMark.PULLED: drop.is_pulled,
         DropMark.ROUTED: drop.is_routed,
         DropMark.SENT: drop.is_sent,
+        DropMark.UNSUMMED: summed.gre.checksum_valid,
+        DropMark.IN_UDP: bool(inside.gre and inside.gre.key == 3 and inside.udp_port == 5555),
+        DropMark.BRIDGED: drop.below is not None,
     }
     assert {seen for seen, is_set in read.items() if is_set} == {mark}
 

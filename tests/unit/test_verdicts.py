@@ -3,10 +3,10 @@
 import pytest
 
 from gretrace.commands import Netns
-from gretrace.kernel.quiet import is_quiet
+from gretrace.kernel.quiet import quiet
 from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
-from tests.frames import gre_packet, ipv4
+from tests.frames import gre_packet, ipv4, ipv6
 from tests.unit.cases import A, B, case, tunnel
 from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused, sending
 
@@ -168,7 +168,7 @@ def test_the_path_ends_where_the_packet_died():
 
 
 @pytest.mark.parametrize(
-    ("function", "on_tunnel", "quiet"),
+    ("function", "on_tunnel", "is_quiet"),
     [
         ("tpacket_rcv", False, True),
         ("skb_release_data", True, True),
@@ -180,13 +180,42 @@ def test_the_path_ends_where_the_packet_died():
         ("gre_rcv", False, False),
     ],
 )
-def test_quiet_places(function, on_tunnel, quiet):
+def test_quiet_places(function, on_tunnel, is_quiet):
     judged = case(keyed(1), place=Place(function), on_tunnel=on_tunnel)
-    assert is_quiet(judged.drop) == quiet
+    assert bool(quiet(judged.drop, None)) == is_quiet
 
 
 def test_multicast_that_nobody_joined_is_quiet_unless_a_reason_says_more():
     hello = ipv4(A, "224.0.0.5", 89, bytes(44))
     place = Place("ip_rcv_finish_core")
-    assert is_quiet(case(hello, place=place, on_tunnel=True).drop)
-    assert not is_quiet(case(hello, place=place, on_tunnel=True, reason="IP_RPFILTER").drop)
+    assert quiet(case(hello, place=place, on_tunnel=True).drop, None)
+    assert not quiet(case(hello, place=place, on_tunnel=True, reason="IP_RPFILTER").drop, None)
+
+
+TAP, MONITOR, ANYWHERE = tunnel(kind="gretap"), tunnel(kind="erspan"), tunnel(remote=None)
+CORE, SPOKEN = Place("__netif_receive_skb_core"), {"reason": "UNHANDLED_PROTO"}
+LAST = ipv4(A, "9.9.9.9", 17, bytes(8), ttl=1)
+ROUTERS = ipv6("fe80::1", "ff02::2", 58, bytes([133]) + bytes(7))
+
+
+@pytest.mark.parametrize(
+    ("packet", "on", "more", "is_quiet"),
+    [
+        (keyed(1), TAP, {"place": CORE, **SPOKEN}, True),
+        (keyed(1), tunnel(), {"place": CORE, **SPOKEN}, False),
+        (keyed(1), TAP, {"place": Place("br_handle_frame_finish")}, True),
+        (keyed(1), TAP, {"place": Place("br_handle_frame_finish"), "reason": "TC_INGRESS"}, False),
+        (keyed(1), MONITOR, {"place": Place("ip_error")}, True),
+        (keyed(1), MONITOR, {"place": Place("ip_error"), "is_sent": True}, False),
+        (keyed(1), MONITOR, {"place": CORE, "reason": "TC_INGRESS"}, False),
+        (keyed(1), MONITOR, {"place": Place("__ip6_tnl_rcv")}, False),
+        (LAST, tunnel(), {"place": Place("ip_forward")}, True),
+        (ipv4(A, "9.9.9.9", 17, bytes(8)), tunnel(), {"place": Place("ip_forward")}, False),
+        (keyed(1), tunnel(), {"reason": "IP_NOPROTO"}, True),
+        (keyed(1), tunnel(), {"reason": "OTHERHOST"}, True),
+        (ROUTERS, ANYWHERE, {"place": Place("ip6_finish_output2"), "is_sent": True}, True),
+        (ROUTERS, tunnel(), {"place": Place("ip6_finish_output2"), "is_sent": True}, False),
+    ],
+)  # fmt: skip
+def test_what_healthy_networks_free_is_quiet(packet, on, more, is_quiet):
+    assert bool(quiet(case(packet, on, on_tunnel=True, **more).drop, on)) == is_quiet

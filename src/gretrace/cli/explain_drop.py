@@ -96,5 +96,7 @@ def _watch(
         stack.enter_context(watch)
         announce_ready(voice, ready_file)
         follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)
+        for words, packets in explainer.freed.most_common() if verbose else ():
+            voice.note(f"{packets} packets were freed by design: {words}")
         found = explainer.total > 0
     return ExitCode.REJECTS_FOUND if found else ExitCode.HEALTHY

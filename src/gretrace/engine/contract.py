@@ -24,6 +24,10 @@ class DropMark(IntFlag):
     ROUTED = 8
     SENT = 16
     CE = 32
+    UNSUMMED = 64
+    IN_UDP = 128
+    BRIDGED = 256
+    ALIKE = 512
 
 
 class FilterMatch(IntFlag):
@@ -56,8 +60,7 @@ class GreTuple(ctypes.Structure):
         ("gre_protocol", ctypes.c_uint16),
         ("family", ctypes.c_uint8),
         ("protocol", ctypes.c_uint8),
-        ("marks", ctypes.c_uint8),
-        ("padding", ctypes.c_uint8),
+        ("marks", ctypes.c_uint16),
     ]
 
 
@@ -81,6 +84,8 @@ class DropKey(ctypes.Structure):
         ("location", ctypes.c_uint64),
         ("reason", ctypes.c_uint32),
         ("tuple", GreTuple),
+        ("leaving_by", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
     ]
 
 

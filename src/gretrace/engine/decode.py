@@ -4,6 +4,7 @@ import ctypes
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
@@ -12,12 +13,13 @@ from gretrace.engine.contract import (
     DropKey,
     DropMark,
     DropStats,
+    GreTuple,
     LookupKey,
     LookupMark,
     ResponderEvent,
     ResponderOutcome,
 )
-from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place
+from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place, Tuple
 from gretrace.wire.packet import parse_packet
 
 # "gre_rcv+0x12d/0x560 [ip_gre]"; compilers add ".isra.0", ".constprop.0", ".cold" to a name.
@@ -28,6 +30,9 @@ _SYMBOL = re.compile(
 # An enum's & takes ten times as long as a number's, and drops come by the thousand.
 _ON_TUNNEL, _PULLED = int(DropMark.ON_TUNNEL), int(DropMark.PULLED)
 _ROUTED, _SENT_MARK = int(DropMark.ROUTED), int(DropMark.SENT)
+_UNSUMMED, _IN_UDP, _BRIDGED = (
+    int(mark) for mark in (DropMark.UNSUMMED, DropMark.IN_UDP, DropMark.BRIDGED)
+)
 _PLACES_AT_MOST = 1024
 
 # __iptunnel_pull_header() wipes what tells a received packet from one that this host made
@@ -47,7 +52,10 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     k = DropKey.from_buffer_copy(key.ljust(ctypes.sizeof(DropKey), b"\0"))
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
     seen, marks = k.tuple, k.tuple.marks
-    packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length)
+    packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length, in_udp=marks & _IN_UDP != 0)
+    if packet and packet.gre and marks & _UNSUMMED:
+        # The bytes do not say it yet, and the kernel does not ask them (skb_csum_unnecessary()).
+        packet = replace(packet, gre=replace(packet.gre, checksum_valid=True))
     place = parse_place(bytes(s.place), k.location)
     return Drop(
         place=place,
@@ -63,7 +71,22 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
         is_pulled=marks & _PULLED != 0,
         is_routed=marks & _ROUTED != 0,
         is_sent=is_sent(place, marks & _SENT_MARK != 0),
+        leaving_by=k.leaving_by,
+        below=_outer(seen) if marks & _BRIDGED else None,
     )
+
+
+def _outer(seen: GreTuple) -> Tuple:
+    family, remote, local = _ends(seen.family, bytes(seen.remote), bytes(seen.local))
+    flags = tuple(flag for flag, bit in _FLAGS if seen.gre_flags & bit)
+    key = seen.gre_key if seen.gre_flags & _KEY else None
+    return Tuple(family, remote, local, key, flags, seen.gre_protocol)
+
+
+def _ends(family: int, remote: bytes, local: bytes) -> tuple[int, Address, Address]:
+    if family == 6:
+        return 6, IPv6Address(remote), IPv6Address(local)
+    return 4, IPv4Address(remote[:4]), IPv4Address(local[:4])
 
 
 def is_sent(place: Place, marked: bool) -> bool:
@@ -121,14 +144,14 @@ def decode_lookup_entry(key: bytes, stats: bytes, clock_offset_ns: int) -> Decis
 def _read_choice(key: bytes, name: bytes) -> _Choice:
     k = LookupKey.from_buffer_copy(key)
     t = k.tuple
-    remote, local = bytes(t.remote), bytes(t.local)
+    family, remote, local = _ends(t.family, bytes(t.remote), bytes(t.local))
     has_key = t.gre_flags & _KEY or t.marks & LookupMark.SESSION_KEY
     return (
         t.netns,
         t.ifindex,
-        6 if t.family == 6 else 4,
-        IPv6Address(remote) if t.family == 6 else IPv4Address(remote[:4]),
-        IPv6Address(local) if t.family == 6 else IPv4Address(local[:4]),
+        family,
+        remote,
+        local,
         t.gre_key if has_key else None,
         tuple(flag for flag, bit in _FLAGS if t.gre_flags & bit),
         t.gre_protocol,

@@ -7,20 +7,22 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gretrace.engine.btf import field_offsets, kernel_has_enum
-from gretrace.engine.tracepoints import has_field
+from gretrace.engine.btf import field_offsets, kernel_enum, kernel_has_enum
+from gretrace.engine.tracepoints import has_field, named_values
 
 Field = tuple[str, str]  # structure, field
 
 CACHE = Path("/var/cache/gretrace")
 # The enum is as old as the field of the tracepoint: v5.17, c504e5c2f964.
 FIELD_OF_ENUM = {"skb_drop_reason": ("skb/kfree_skb", "reason")}
+TRACEPOINT_OF_ENUM = {name: tracepoint for name, (tracepoint, _) in FIELD_OF_ENUM.items()}
 
 HEADERS = (
     "linux/skbuff.h",
     "linux/netdevice.h",
     "linux/ns_common.h",
     "net/net_namespace.h",
+    "net/dst.h",
     "net/rtnetlink.h",
     "net/ip_tunnels.h",
     "net/ip6_tunnel.h",
@@ -30,7 +32,7 @@ HEADERS = (
 def definitions(
     source: str, others: Iterable[str], ask_headers: Callable[[Iterable[Field]], dict[Field, int]]
 ) -> str:
-    """Return the lines that give a program its OFFSET_* and HAS_ENUM_*, whichever it uses.
+    """Return the lines that give a program its OFFSET_*, HAS_ENUM_* and ENUM_*, those it uses.
 
     They come from the kernel's BTF as far as it goes, then from the headers by way of
     `ask_headers`, which is asked at once for what `others` will want too. Raises
@@ -45,6 +47,8 @@ def definitions(
              for structure, field in fields]  # fmt: skip
     enums = dict.fromkeys(re.findall(r"\bHAS_ENUM_(\w+)", source))
     lines += [f"#define HAS_ENUM_{name} {int(has_enum(name))}" for name in enums]
+    values = dict.fromkeys(re.findall(r"(?<!HAS_)\bENUM_(\w+?)__(\w+)", source))
+    lines += [f"#define ENUM_{name}__{value} {enum_value(name, value)}" for name, value in values]
     return "\n".join(lines) + "\n"
 
 
@@ -58,6 +62,16 @@ def has_enum(name: str) -> bool:
     if known is not None:
         return known
     return has_field(*FIELD_OF_ENUM[name])
+
+
+def enum_value(name: str, wanted: str) -> int:
+    """Return a value of an enum of the running kernel by its name; 0 where there is none."""
+    known = {named: value for value, named in kernel_enum(name).items()}
+    if known:
+        return known.get(wanted, 0)
+    # A tracepoint leaves out what all names begin with.
+    told = {named: value for value, named in named_values(TRACEPOINT_OF_ENUM[name]).items()}
+    return next((value for named, value in told.items() if wanted.endswith(f"_{named}")), 0)
 
 
 def cached(

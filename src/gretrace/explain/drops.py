@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
 from gretrace.host.tunnels import TunnelTable, TunnelTables
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.quiet import is_quiet
+from gretrace.kernel.quiet import quiet
 from gretrace.live import Readable, Watch
 from gretrace.model import Drop, Report, Total, Traffic, Verdict
 from gretrace.verdicts import Case, explain
@@ -69,6 +69,8 @@ class Explainer:
         # Taken once, or the first sight of a drop would move with every adjustment of the clock.
         self._clock_offset = time.time_ns() - time.monotonic_ns()
         self.totals = Totals()
+        # Packets that were freed by design, by the words that say so.
+        self.freed: Counter[str] = Counter()
         # When the table was read, and how long that took, in seconds.
         self._read_at = self._reading = 0.0
         # What was read of each namespace, by its inode, during one look at the drops.
@@ -152,9 +154,11 @@ class Explainer:
         return self.totals.packets + self._left + self.lost().overflow
 
     def _count(self, drop: Drop, fresh: int) -> Seen | None:
-        if is_quiet(drop):
-            return None
         table = self._tables.of(drop.netns)
+        on = table.tables.by_ifindex(drop.ifindex) if table and drop.on_tunnel else None
+        if words := quiet(drop, on):
+            self.freed[words] += fresh
+            return None
         seen = tuple_of(drop, table.tables if table else Tables())
         if drop.on_tunnel and not self._wanted.admits(seen):
             return None
@@ -175,7 +179,8 @@ class Explainer:
             self._hosts[table.namespace.inode] = Host(table, self._rulesets)
         host = self._hosts[table.namespace.inode]
         traffic: dict[int, Traffic] = {}
-        case = Case(drop, table.tables, traffic, iif, table.namespace.reached, host)
+        leaving_by = table.link_name(drop.leaving_by) if drop.leaving_by else None
+        case = Case(drop, table.tables, traffic, iif, leaving_by, table.namespace.reached, host)
         # Filled in late, as the case finds the candidates; they do not depend on it.
         traffic.update(host.traffic(candidate.tunnel for candidate in case.candidates))
         verdict = explain(case)

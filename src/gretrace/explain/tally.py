@@ -107,6 +107,8 @@ class Totals:
 def tuple_of(drop: Drop, tables: Tables) -> Tuple:
     """Tell the outer tuple of a drop: from the packet, or from the tunnel it was on."""
     packet = drop.packet
+    if drop.below:
+        return drop.below
     if drop.on_tunnel:
         tunnel = tables.by_ifindex(drop.ifindex)
         if tunnel is None:

@@ -1,6 +1,9 @@
-"""Frees that are no death of a GRE packet, though the tracepoint cannot tell."""
+"""Frees that are no death of a GRE packet, though the tracepoint cannot tell: one row each."""
 
-from gretrace.model import Drop
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gretrace.model import Drop, Tunnel
 
 # A capture or a raw socket whose buffer is full loses its copy; the packet goes on.
 COPIES = ("packet_rcv", "tpacket_rcv", "raw_rcv", "raw_rcv_skb", "rawv6_rcv", "sock_queue_rcv_skb")
@@ -17,16 +20,116 @@ DELIVERED = ("tcp_", "udp", "__udp", "icmp", "igmp", "ndisc_", "mld_", "ping_", 
 # protocol greets whoever listens.
 UNJOINED = ("ip6_mc_input", "ip_rcv_finish_core")
 
+# ip_forward() and ip6_forward() of a packet whose last hop was here, which they answer.
+FORWARDERS = ("ip_forward", "ip6_forward")
 
-def is_quiet(drop: Drop) -> bool:
-    """Whether healthy traffic through a tunnel is freed like this too."""
-    function = drop.place.function
-    if function in COPIES + PARTS:
-        return True
-    if not drop.on_tunnel:
+# br_forward() and br_flood() of net/bridge/br_forward.c: the port that a frame came by is the
+# only one that it could go to. Compilers put them into their caller.
+SWITCHES = ("br_forward", "br_flood", "br_handle_frame_finish", "br_handle_frame")
+
+# Where a frame ends that generic XDP or tc drops, which are somebody's will.
+PROGRAMMED = ("XDP", "TC_INGRESS", "TC_EGRESS", "NETFILTER_DROP", "NETFILTER_INGRESS")
+
+ICMPV6 = 58
+# Router solicitation and multicast listener reports, of RFC 4861, RFC 2710 and RFC 3810.
+GREETINGS = (131, 132, 133, 143)
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """One way to be freed that is no fault."""
+
+    words: str  # what follows "packets were freed by design:"
+    fits: Callable[[Drop, Tunnel | None], bool]  # the drop, and the tunnel that it died on
+
+
+def quiet(drop: Drop, tunnel: Tunnel | None) -> str | None:
+    """Tell why healthy traffic is freed like this too; None where it is not."""
+    return next((row.words for row in QUIET if row.fits(drop, tunnel)), None)
+
+
+def _is_copy(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    return drop.place.function in COPIES
+
+
+def _is_part(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    return drop.place.function in PARTS
+
+
+def _is_for_others(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    """Of ip_rcv() and ip6_rcv(), and since v5.18 of an unused VLAN (__netif_receive_skb_core())."""
+    return drop.reason == "OTHERHOST"
+
+
+def _is_delivered(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    is_received = drop.on_tunnel and not drop.is_sent and not drop.leaving_by
+    return is_received and drop.place.function.startswith(DELIVERED)
+
+
+def _is_unjoined(drop: Drop, tunnel: Tunnel | None) -> bool:
+    if not drop.on_tunnel or drop.packet is None or not drop.packet.local.is_multicast:
         return False
-    if function.startswith(DELIVERED):
-        return True
-    unexplained = drop.reason in (None, "NOT_SPECIFIED")
-    is_multicast = drop.packet is not None and drop.packet.local.is_multicast
-    return function in UNJOINED and unexplained and is_multicast
+    unexplained = drop.reason in (None, "NOT_SPECIFIED") and drop.place.function in UNJOINED
+    # On a network of Ethernet everybody hears all groups, those of IPv6 too.
+    is_frame = tunnel is not None and tunnel.is_ethernet
+    return unexplained or (is_frame and drop.reason == "IPV6DISABLED")
+
+
+def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:
+    """Of a port to which others mirror what they see: whoever watches has its copy by then."""
+    is_monitor = tunnel is not None and tunnel.kind.endswith("erspan")
+    is_there = drop.on_tunnel and not drop.is_sent and not _is_refused(drop)
+    return is_monitor and is_there and drop.reason not in PROGRAMMED
+
+
+def _is_refused(drop: Drop) -> bool:
+    # Over IPv6 a tunnel refuses a packet that has its device already.
+    return drop.place.function in ("ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv", "gre_rcv")
+
+
+def _is_unspoken(drop: Drop, tunnel: Tunnel | None) -> bool:
+    """Of neighbours that greet each other (LLDP, CDP, STP), and whatever else a switch floods."""
+    is_frame = tunnel is not None and tunnel.is_ethernet and not drop.is_sent
+    return is_frame and drop.reason == "UNHANDLED_PROTO"
+
+
+def _is_switched_back(drop: Drop, tunnel: Tunnel | None) -> bool:
+    is_frame = tunnel is not None and tunnel.is_ethernet and not drop.is_sent
+    unexplained = drop.reason in (None, "NOT_SPECIFIED", "NO_TX_TARGET")
+    return is_frame and unexplained and drop.place.function in SWITCHES
+
+
+def _is_last_hop(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    packet = drop.packet
+    if not drop.on_tunnel or drop.place.function not in FORWARDERS or packet is None:
+        return False
+    return packet.ttl is not None and packet.ttl <= 1
+
+
+def _has_no_protocol(drop: Drop, _tunnel: Tunnel | None) -> bool:
+    """Of routing protocols and the like that no program here has opened a socket for."""
+    return drop.on_tunnel and not drop.is_sent and drop.reason == "IP_NOPROTO"
+
+
+def _is_greeting(drop: Drop, tunnel: Tunnel | None) -> bool:
+    """Of IPv6 on a tunnel to anywhere, which has no address for a group (ipv6_ipgre_mc_map())."""
+    packet = drop.packet
+    if tunnel is None or tunnel.remote or not drop.is_sent or packet is None:
+        return False
+    is_greeting = packet.protocol == ICMPV6 and packet.icmp_type in (*GREETINGS, None)
+    return packet.local.is_multicast and (is_greeting or packet.protocol == 0)
+
+
+QUIET = (
+    Quiet("copies for captures and raw sockets that had no room", _is_copy),
+    Quiet("parts of packets that are told of as a whole", _is_part),
+    Quiet("for another host of the link", _is_for_others),
+    Quiet("they had reached the protocol that they were for", _is_delivered),
+    Quiet("to groups that nobody here has joined", _is_unjoined),
+    Quiet("mirrored to a monitor port, which hands them to whoever watches", _is_mirrored),
+    Quiet("nothing here speaks these protocols of the link", _is_unspoken),
+    Quiet("the bridge had nowhere to send them but back", _is_switched_back),
+    Quiet("here was its last hop, as traceroute asks for", _is_last_hop),
+    Quiet("nothing here speaks their IP protocol", _has_no_protocol),
+    Quiet("IPv6 looked for neighbours on a tunnel to anywhere", _is_greeting),
+)

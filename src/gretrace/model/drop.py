@@ -18,6 +18,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuple:
+    """What the outer header says of a packet, whether it was seen or is known from the tunnel."""
+
+    family: int | None
+    remote: Address | None
+    local: Address | None
+    key: int | None
+    flags: tuple[str, ...]
+    protocol: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Packets that died alike: same place, same reason, same tuple, same device."""
 
@@ -25,7 +37,8 @@ class Drop:
     reason: str | None  # None where the kernel gives none
     netns: int
     ifindex: int
-    on_tunnel: bool  # the device is a GRE tunnel, so the packet is the inner one
+    # The packet is the inner one: the device is a GRE tunnel, or one that took it from there.
+    on_tunnel: bool
     packet: Packet | None  # None when what was freed is no IP packet
     count: int
     first_ns: int  # CLOCK_REALTIME
@@ -34,6 +47,10 @@ class Drop:
     is_pulled: bool = False  # a tunnel had taken off the outer headers already
     is_routed: bool = False  # the kernel had found a route for it
     is_sent: bool = False  # it was on its way out of the device, not in
+    # Received by the tunnel `ifindex`, it died on its way out by this device; 0: by none.
+    leaving_by: int = 0
+    # A bridge handed it up: what the outer header said, which still lay before the frame.
+    below: Tuple | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +71,3 @@ class Decision:
     tunnel_netns: int | None  # differs from netns for a tunnel that was moved
     count: int = 1
     first_ns: int = 0  # CLOCK_REALTIME
-
-
-@dataclass(frozen=True, slots=True)
-class Tuple:
-    """What the outer header says of a packet, whether it was seen or is known from the tunnel."""
-
-    family: int | None
-    remote: Address | None
-    local: Address | None
-    key: int | None
-    flags: tuple[str, ...]
-    protocol: int | None

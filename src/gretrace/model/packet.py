@@ -14,7 +14,8 @@ class GreHeader:
     key: int | None
     sequence: int | None
     complete: bool  # every field that the flags announce lies within the packet
-    checksum_valid: bool | None = None  # None: there is none, or not enough bytes to tell
+    # None: there is none, or nobody can tell: too few bytes, or it is not filled in yet.
+    checksum_valid: bool | None = None
 
     @property
     def has_checksum(self) -> bool:
@@ -50,6 +51,7 @@ class Inner:
     destination: Address
     protocol: int
     tos: int = 0  # IPv4's type of service, IPv6's traffic class
+    icmp_type: int | None = None  # of ICMP or ICMPv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class Packet:
     is_fragment: bool = False  # a later fragment: its payload begins with no header
     tos: int = 0  # IPv4's type of service, IPv6's traffic class
     must_not_fragment: bool = False  # IPv4's DF bit; IPv6 never fragments on the way
+    ttl: int | None = None  # IPv6's hop limit
+    icmp_type: int | None = None  # of ICMP or ICMPv6, where that is what it is
+    udp_port: int | None = None  # the destination, where GRE comes in UDP (FOU, GUE)
 
     @property
     def family(self) -> int:

@@ -37,6 +37,7 @@ class Case:
     tables: Tables | None  # None: the namespace is gone or out of reach
     traffic: Mapping[int, Traffic] = field(default_factory=dict)  # by ifindex
     iif: str | None = None
+    leaving_by: str | None = None  # the device by which it was to leave, when it came by a tunnel
     netns: Netns = HERE
     host: Surroundings = field(default_factory=Nowhere)
 
@@ -137,7 +138,13 @@ class Case:
         """The tunnel on whose device the packet died: decapsulated, or to be encapsulated."""
         if self.tables is None or not self.drop.on_tunnel:
             return None
-        return self.tables.by_ifindex(self.drop.ifindex)
+        outer = self.drop.below
+        if outer is None:
+            return self.tables.by_ifindex(self.drop.ifindex)
+        if outer.remote is None or outer.local is None or outer.protocol is None:
+            return None
+        match = self.tables.lookup(Query(outer.remote, outer.local, outer.key, outer.protocol))
+        return match.tunnel if match else None
 
     @property
     def is_keepalive(self) -> bool:

@@ -24,13 +24,20 @@ from gretrace.model import (
 
 IPV4_MIN = 20
 IPV6_SIZE = 40
-IPV6_DESTINATION_OPTIONS = 60
+# Extension headers of IPv6 (RFC 8200 section 4) that may come before GRE, and how many do.
+IPV6_FRAGMENT, IPV6_DESTINATION_OPTIONS = 44, 60
+_EXTENSIONS = (0, 43, IPV6_FRAGMENT, IPV6_DESTINATION_OPTIONS)
+EXTENSIONS_AT_MOST = 4
+UDP, UDP_SIZE = 17, 8
+GUE_SIZE = 4  # and four bytes for each word of options
+# ICMP and ICMPv6
+_ICMP = (1, 58)
 ETHERNET_SIZE = 14
 ERSPAN_SESSION = 0x3FF  # of the second half of struct erspan_base_hdr's first word
 OPTIONAL_FIELDS = 0xF000  # checksum, routing, key, sequence
 
 # struct iphdr from its first byte to its addresses, the checksum left out.
-_IPV4 = struct.Struct("!BBH2xHxB2x4s4s")
+_IPV4 = struct.Struct("!BBH2xHBB2x4s4s")
 
 
 class _Written:
@@ -57,21 +64,26 @@ _PEERS = 4096
 _ipv4, _ipv6 = lru_cache(_PEERS)(_Ipv4), lru_cache(_PEERS)(_Ipv6)
 
 
-def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
+def parse_packet(data: bytes, length: int | None = None, *, in_udp: bool = False) -> Packet | None:
     """Read a packet from its IP header on.
 
-    `data` may be only the beginning of a packet of `length` bytes. None when it
-    does not begin with a whole IPv4 or IPv6 header.
+    `data` may be only the beginning of a packet of `length` bytes. `in_udp`: UDP is to be read
+    as FOU or GUE, which took its length off the one that the IP header says. None when it does
+    not begin with a whole IPv4 or IPv6 header.
     """
     header = _parse_ip(data)
     if header is None:
         return None
-    # Ethernet pads short frames; what lies behind the IP packet is no part of it.
-    data = data[: header.stated] if header.stated >= IPV4_MIN else data
+    offset, protocol, port = header.size, header.protocol, None
+    if in_udp and protocol == UDP and (size := gre_in_udp(data[offset:])):
+        port = int.from_bytes(data[offset + 2 : offset + 4], "big")
+        offset, protocol = offset + size, GRE
+    elif header.stated >= IPV4_MIN:
+        # Ethernet pads short frames; what lies behind the IP packet is no part of it.
+        data = data[: header.stated]
     length = max(length or 0, len(data))
-    offset = header.size
     gre, gre_length, payload, inner = None, 0, b"", None
-    if header.protocol == GRE and not header.is_fragment and offset <= len(data):
+    if protocol == GRE and not header.is_fragment and offset <= len(data):
         gre, size = parse_gre(data[offset:], is_whole=len(data) == length)
         gre_length = length - offset
         payload = data[offset + size :] if gre and gre.complete else b""
@@ -79,7 +91,7 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
     return Packet(
         header.source,
         header.destination,
-        header.protocol,
+        protocol,
         length,
         gre,
         gre_length,
@@ -88,7 +100,25 @@ def parse_packet(data: bytes, length: int | None = None) -> Packet | None:
         header.is_fragment,
         header.tos,
         header.must_not_fragment,
+        header.ttl,
+        _icmp_type(header, data),
+        port,
     )
+
+
+def gre_in_udp(data: bytes) -> int | None:
+    """Return how far from the beginning of a UDP header GRE begins; None where there is none.
+
+    FOU has it right behind (net/ipv4/fou_core.c), GUE behind a header of its own: version 0,
+    no control message, the protocol in the second byte (struct guehdr of net/gue.h).
+    """
+    if len(data) < UDP_SIZE + 2:
+        return None
+    first, second = data[UDP_SIZE], data[UDP_SIZE + 1]
+    if not first & 0xE0 and second == GRE:
+        return UDP_SIZE + GUE_SIZE + 4 * (first & 0x1F)
+    # Flags of GRE that Linux takes; what else FOU carries does not begin so.
+    return UDP_SIZE if not first & 0x4F and not second else None
 
 
 def parse_gre(data: bytes, *, is_whole: bool = False) -> tuple[GreHeader | None, int]:
@@ -186,12 +216,13 @@ class _IpHeader(NamedTuple):
     stated: int = 0  # the length of the packet, where IPv4 says it
     is_fragment: bool = False  # a later one
     must_not_fragment: bool = False
+    ttl: int | None = None
 
 
 def _parse_ip(data: bytes) -> _IpHeader | None:
     version = data[0] >> 4 if data else 0
     if version == 4 and len(data) >= IPV4_MIN:
-        first, tos, length, fragment, protocol, source, destination = _IPV4.unpack_from(data)
+        first, tos, length, fragment, ttl, protocol, source, destination = _IPV4.unpack_from(data)
         offset = (first & 0xF) * 4
         if offset < IPV4_MIN:
             return None
@@ -204,15 +235,38 @@ def _parse_ip(data: bytes) -> _IpHeader | None:
             length,
             fragment & 0x1FFF != 0,
             fragment & 0x4000 != 0,
+            ttl,
         )
     if version == 6 and len(data) >= IPV6_SIZE:
-        protocol, offset = data[6], IPV6_SIZE
-        # ip6gre puts the encapsulation limit (RFC 2473) before GRE unless told not to.
-        if protocol == IPV6_DESTINATION_OPTIONS and len(data) >= offset + 8:
-            protocol, offset = data[offset], offset + 8 + data[offset + 1] * 8
+        protocol, offset, is_fragment = _skip_extensions(data)
         tos = int.from_bytes(data[:2], "big") >> 4 & 0xFF
-        return _IpHeader(_ipv6(data[8:24]), _ipv6(data[24:40]), protocol, offset, tos)
+        ends = _ipv6(data[8:24]), _ipv6(data[24:40])
+        return _IpHeader(*ends, protocol, offset, tos, is_fragment=is_fragment, ttl=data[7])
     return None
+
+
+def _skip_extensions(data: bytes) -> tuple[int, int, bool]:
+    """Go past extension headers of IPv6: what comes then, where, and if it is a later fragment.
+
+    A fragment that is all there is (RFC 6946), or the first, is no later one.
+    """
+    protocol, offset = data[6], IPV6_SIZE
+    for _ in range(EXTENSIONS_AT_MOST):
+        if protocol not in _EXTENSIONS or len(data) < offset + 8:
+            break
+        kind, protocol = protocol, data[offset]
+        if kind != IPV6_FRAGMENT:
+            offset += 8 + data[offset + 1] * 8
+        elif int.from_bytes(data[offset + 2 : offset + 4], "big") & 0xFFF8:
+            return protocol, offset + 8, True
+        else:
+            offset += 8
+    return protocol, offset, False
+
+
+def _icmp_type(header: _IpHeader, data: bytes) -> int | None:
+    is_there = header.protocol in _ICMP and not header.is_fragment and header.size < len(data)
+    return data[header.size] if is_there else None
 
 
 def _parse_inner(protocol: int, data: bytes) -> Inner | None:
@@ -226,4 +280,6 @@ def _parse_inner(protocol: int, data: bytes) -> Inner | None:
     header = _parse_ip(data)
     if header is None:
         return None
-    return Inner(header.source, header.destination, header.protocol, header.tos)
+    return Inner(
+        header.source, header.destination, header.protocol, header.tos, _icmp_type(header, data)
+    )
