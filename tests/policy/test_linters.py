@@ -14,7 +14,8 @@ def scripts():
     """Every shell script, by its first line or its name."""
     folders = ("script", "examples", ".ci")
     files = [path for folder in folders for path in sorted((ROOT / folder).iterdir())]
-    return [str(p) for p in files if p.suffix == ".sh" or p.read_bytes().startswith(b"#!/bin/bash")]
+    shells = (b"#!/bin/bash", b"#!/bin/sh")
+    return [str(p) for p in files if p.suffix == ".sh" or p.read_bytes().startswith(shells)]
 
 
 LINTERS = {
