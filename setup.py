@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyproject.toml cannot say of the build: the BPF objects and the commit."""
+"""What pyproject.toml cannot say of the build: BPF objects, manual pages, completions, commit."""
 
 import os
 import shutil
 import subprocess
+import sys
+from distutils.command.install_data import install_data
 from pathlib import Path
 
 from setuptools import setup
@@ -31,6 +33,24 @@ class BuildWithObjects(build_py):
         super().run()
         make(package / "objects")
         write_commit(Path(self.build_lib, COMMIT))
+
+
+class InstallPages(install_data):
+    """Put the manual pages and completions that man/pages.py writes below share/."""
+
+    def run(self) -> None:
+        """Write them from the commands that were just built."""
+        build = self.get_finalized_command("build")
+        made = Path(build.build_base, "pages")
+        shutil.rmtree(made, ignore_errors=True)
+        environment = {**os.environ, "PYTHONPATH": build.build_lib, "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run([sys.executable, HERE / "man/pages.py", made], env=environment, check=True)
+        self.data_files = [
+            (str(folder.relative_to(made)), sorted(str(f) for f in folder.iterdir() if f.is_file()))
+            for folder in sorted(made.rglob("*"))
+            if folder.is_dir()
+        ]
+        super().run()
 
 
 class SdistWithCommit(sdist):
@@ -89,7 +109,12 @@ def write_commit(path: Path) -> None:
 
 # setuptools before 77 knows no License-Expression (PEP 639), and leaves it out.
 setup(
-    cmdclass={"build_py": BuildWithObjects, "sdist": SdistWithCommit},
+    cmdclass={
+        "build_py": BuildWithObjects,
+        "install_data": InstallPages,
+        "sdist": SdistWithCommit,
+    },
+    data_files=[("share", [])],  # else install_data does not run
     license=LICENSE,
     license_expression=LICENSE,
 )

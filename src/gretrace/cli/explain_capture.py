@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing
 import click
 
 from gretrace.capture import read_capture
+from gretrace.cli.complete import files
 from gretrace.cli.options import Voice, open_output, options
 from gretrace.cli.watched import one_namespace
 from gretrace.engine.wanted import Wanted
@@ -18,11 +19,13 @@ read_options = options(
     click.option(
         *("--read", "capture"),
         metavar="FILE",
+        shell_complete=files,
         help="Judge the packets of a capture (pcap, pcapng) instead; - is standard input.",
     ),
     click.option(
         "--tunnels",
         metavar="FILE",
+        shell_complete=files,
         help="With --read: against the tunnels of a file, the output of "
         "`gretrace tunnels -o json` or `ip -d -j link show`; needs no root.",
     ),

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from gretrace.cli.explain_capture import explain_capture, read_options
+from gretrace.cli.manual import CACHE, NAMESPACES, Documented
 from gretrace.cli.options import (
     Voice,
     announce_ready,
@@ -30,7 +31,23 @@ from gretrace.model import Address
 ONLY_LIVE = ("all_netns", "iif", "duration", "engine", "ready_file", "capacity")
 
 
-@click.command("explain-drop")
+@click.command(
+    "explain-drop",
+    cls=Documented,
+    examples={
+        "gretrace explain-drop": "Say why GRE packets are dropped, until Ctrl-C.",
+        "gretrace explain-drop --netns r1 --remote 20.1.1.2": "Only what comes from one peer, in "
+        "a namespace.",
+        "gretrace explain-drop --duration 60 -o json": "For a minute, one object a line.",
+        "gretrace explain-drop --read gre.pcap --tunnels r1.json": "Why would that host drop what "
+        "a capture holds? Needs no root.",
+    },
+    exits={
+        ExitCode.HEALTHY: "No packet was dropped.",
+        ExitCode.REJECTS_FOUND: "Packets were dropped.",
+    },
+    files=CACHE | NAMESPACES,
+)
 @read_options
 @output_options
 @namespace_options
@@ -43,8 +60,7 @@ def explain_drop(
 ) -> int:
     """Say why GRE packets are dropped, which tunnel was meant, and the command that helps.
 
-    Runs until Ctrl-C, or to the end of the capture that --read names. Exits with 3 when packets
-    were dropped, with 0 when none was.
+    Runs until Ctrl-C, or to the end of the capture that --read names.
     """
     if capture is None:
         if tunnels is not None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gretrace.cli.complete import files
+from gretrace.cli.manual import CACHE, NAMESPACES, Documented
 from gretrace.cli.options import (
     Voice,
     announce_ready,
@@ -69,13 +71,26 @@ predicted_packet = options(
     click.option(
         "--tunnels",
         metavar="FILE",
+        shell_complete=files,
         help="Look among the tunnels of a file, the output of `gretrace tunnels -o json` or "
         "`ip -d -j link show`; - is standard input.",
     ),
 )
 
 
-@click.command()
+@click.command(
+    cls=Documented,
+    examples={
+        "gretrace lookup 20.1.1.2 20.1.1.1 --key 7": "Which tunnel would take a packet from the "
+        "first address to the second, with key 7?",
+        "gretrace lookup fd00::2 fd00::1 --tunnels r1.json": "The same on another host, of which "
+        "this file holds the tunnels.",
+        "gretrace lookup --follow": "Show what the kernel chooses for each packet that comes.",
+        "gretrace lookup --follow -v --remote 20.1.1.2": "With every tunnel that it met on the "
+        "way, for the packets of one peer.",
+    },
+    files=CACHE | NAMESPACES,
+)
 @predicted_packet
 @click.option("--follow", "live", is_flag=True, help="Show every lookup of the kernel, live.")
 @click.option(

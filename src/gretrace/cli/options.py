@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from gretrace.cli import complete
 from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
 from gretrace.model import Address
@@ -69,7 +70,10 @@ output_options = options(
 )
 
 namespace_option = click.option(
-    "--netns", metavar="NAME|PID", help="Act in this namespace, not the caller's."
+    "--netns",
+    metavar="NAME|PID",
+    shell_complete=complete.namespaces,
+    help="Act in this namespace, not the caller's.",
 )
 
 namespace_options = options(
@@ -87,7 +91,12 @@ filter_options = options(
     click.option(
         "--key", type=read_key, metavar="KEY", help="Only packets with this key; none: with no key."
     ),
-    click.option("--iif", metavar="DEV", help="Only packets on this device."),
+    click.option(
+        "--iif",
+        metavar="DEV",
+        shell_complete=complete.devices,
+        help="Only packets on this device.",
+    ),
 )
 
 capacity_option = click.option(

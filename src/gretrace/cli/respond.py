@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gretrace.cli.complete import tunnels
+from gretrace.cli.manual import NAMESPACES, Documented
 from gretrace.cli.options import (
     Voice,
     announce_ready,
@@ -29,8 +31,18 @@ from gretrace.render.listing import Listed, responder_lines, responder_table
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
 
 
-@click.command()
-@click.argument("interfaces", nargs=-1, metavar="IFACE...")
+@click.command(
+    cls=Documented,
+    examples={
+        "gretrace respond gre1": "Answer the keepalives on gre1 from now on.",
+        "gretrace respond --all --watch": "Stay, and do so on each tunnel that is created.",
+        "gretrace respond gre1 --follow": "Show keepalives and answers as they come.",
+        "gretrace respond gre1 --off": "Take the responder off.",
+        "systemctl enable --now gretrace-respond@gre1": "Do so at each start of the machine.",
+    },
+    files=NAMESPACES,
+)
+@click.argument("interfaces", nargs=-1, metavar="IFACE...", shell_complete=tunnels)
 @click.option("--off", is_flag=True, help="Take our responder off; others stay.")
 @click.option("--all", "every", is_flag=True, help="Every GRE tunnel of the namespace.")
 @click.option(

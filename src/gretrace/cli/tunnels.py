@@ -5,6 +5,7 @@ from contextlib import closing
 
 import click
 
+from gretrace.cli.manual import NAMESPACES, Documented
 from gretrace.cli.options import Voice, namespace_option, output_options
 from gretrace.host.features import require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
@@ -13,7 +14,15 @@ from gretrace.keepalive import responder
 from gretrace.render.listing import Listed, to_lines, tunnel_table
 
 
-@click.command()
+@click.command(
+    cls=Documented,
+    examples={
+        "gretrace tunnels": "List the tunnels of this namespace.",
+        "gretrace tunnels --netns r1 -o json > r1.json": "Keep them, to ask about that host "
+        "elsewhere: gretrace lookup --tunnels r1.json.",
+    },
+    files=NAMESPACES,
+)
 @namespace_option
 @output_options
 def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
