@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 
 from gretrace.commands import HERE
+from gretrace.kernel.kinds import DEFAULT_LIMIT, KINDS
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Drop, Place, Traffic, Tunnel
 from gretrace.verdicts import Case
@@ -19,7 +20,8 @@ ONCE_HEARD = Traffic(received=9, sent=5, received_while_watching=0)
 
 def tunnel(name="gre1", *, local=B, remote=A, key=None, ifindex=10, kind="gre", **more):
     """A tunnel as `ip link add NAME type gre local .. remote .. key ..` makes it."""
-    values = {"ikey": key, "okey": key, "ttl": 255, **more}
+    limit = DEFAULT_LIMIT if KINDS[kind].family == 6 else None
+    values = {"ikey": key, "okey": key, "ttl": 255, "encap_limit": limit, **more}
     return Tunnel(
         name=name,
         ifindex=ifindex,

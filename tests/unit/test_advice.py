@@ -2,8 +2,10 @@
 
 import pytest
 
-from gretrace.model import Confidence, Where
+from gretrace.commands import HERE
+from gretrace.model import Confidence, Encap, Where
 from gretrace.verdicts import explain
+from gretrace.verdicts.words import change_command
 from tests.unit.cases import case, tunnel
 from tests.unit.expected import elsewhere, header, lookup, refused
 
@@ -69,6 +71,38 @@ def test_over_ipv6_nothing_is_said_that_iproute2_does_not_know():
         assert command.startswith("ip link change dev gre1 type ip6gre local fd00::")
         assert command.endswith(" hoplimit 255")
     assert "type ip6gre " in commands(lookup, "no-tunnel, over IPv6")[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"encap_limit": None}, " hoplimit 255 encaplimit none"),
+        ({"encap_limit": 0}, " hoplimit 255 encaplimit 0"),
+        ({"kind": "ip6erspan", "erspan_version": 2}, " erspan_ver 2 okey 1 hoplimit 255"),
+    ],
+)
+def test_what_ip_would_change_unless_it_is_told(more, words):
+    ours = tunnel(**{"kind": "ip6gre", "local": "fd00::1", "remote": "fd00::2", "okey": 1, **more})
+    assert change_command(HERE, ours).text.endswith(words)
+
+
+def test_a_tunnel_in_udp_stays_in_udp():
+    ours = tunnel(encap=Encap("gue", dport=6080, csum=True, csum6=True, remcsum=True))
+    udp = "encap-csum encap-udp6-csum encap-remcsum"
+    words = f"ttl 255 encap gue encap-sport auto encap-dport 6080 {udp}"
+    assert change_command(HERE, ours).text.endswith(words)
+
+
+@pytest.mark.parametrize(("csum6", "words"), [(True, ""), (False, " noencap-udp6-csum")])
+def test_over_ipv6_iproute2_sums_udp_by_itself(csum6, words):
+    ours = tunnel(
+        kind="ip6gre",
+        local="fd00::1",
+        remote="fd00::2",
+        encap=Encap("fou", dport=5555, csum6=csum6),
+    )
+    text = change_command(HERE, ours).text
+    assert text.endswith(f"hoplimit 255 encap fou encap-sport auto encap-dport 5555{words}")
 
 
 def test_a_tunnel_is_made_anew_as_what_the_peer_sends():

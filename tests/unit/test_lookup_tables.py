@@ -49,7 +49,7 @@ def test_the_two_printed_lookups_go_the_printed_way():
     gre1 = tunnel("gre1", remote="10.1.1.2", key=1, ifindex=9, link=3)
     walk = Tables([gre0, gre1]).walk(Query(ip_address(A), ip_address(B), 1, 0x0800, link=3))
     assert walk.match is None
-    assert [step.decided_by for step in walk.steps] == list(Tables([])._table("gre").PASSES)
+    assert [step.decided_by for step in walk.steps] == list(Tables([])._table("gre", 4).PASSES)
     assert walk.steps[0].met == ()
     # gre0 was met there because key 1 hashed to 0 in those days, as no key does; no more.
     assert ip_tunnel_hash(1, 0, OLD_GOLDEN_RATIO_32) == ip_tunnel_hash(0, 0, OLD_GOLDEN_RATIO_32)

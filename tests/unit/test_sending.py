@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from gretrace.commands import Netns
-from gretrace.model import Confidence, Route, Where
+from gretrace.model import Confidence, Encap, Route, Where
 from gretrace.verdicts import explain
 from tests.unit.cases import VB, A, B
 from tests.unit.expected.sending import (
@@ -90,6 +90,10 @@ def test_an_address_that_is_gone_is_changed_or_given_back():
         (TAP, None, 1500, 1462),
         (OVER6, XMIT6, 1500, 1448),
         (replace(OVER6, kind="ip6gretap"), XMIT6, 1500, 1434),
+        (replace(TAP, kind="erspan", erspan_version=1), None, 1500, 1450),
+        (replace(TAP, kind="erspan", erspan_version=2), None, 1500, 1446),
+        (replace(OVER6, encap_limit=None), XMIT6, 1500, 1456),
+        (replace(GRE, encap=Encap("fou")), None, 1500, 1468),
         (GRE, None, 1400, 1376),
     ],
 )

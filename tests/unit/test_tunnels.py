@@ -11,6 +11,7 @@ import pytest
 from gretrace.host import tunnels
 from gretrace.host.namespaces import own_namespace
 from gretrace.host.netlink import COUNTERS, KINDS, Link, LinkChanges, Links, xdp_program
+from gretrace.model import Encap
 
 UP = 1
 CSUM, KEY, SEQ = 0x8000, 0x2000, 0x1000
@@ -307,6 +308,22 @@ def test_keys_and_flags(links, table, flags, expected):
     gre1 = table.tunnels[0]
     assert (gre1.ikey, gre1.okey, gre1.icsum, gre1.ocsum, gre1.iseq, gre1.oseq) == expected
     assert gre1.stray_ikey == (0 if flags & KEY else 5)
+
+
+def test_what_is_around_a_tunnels_packets(links, table):
+    encap = ((14, "=H", 2), (15, "=H", 5), (16, ">H", 7000), (17, ">H", 6080))
+    data = gre_data() + tuple(attribute(n, struct.pack(form, v)) for n, form, v in encap)
+    links.set(7, "gre1", data=data)
+    six = gre_data(local="fd00::1", remote="fd00::2")
+    links.set(9, "bare", kind="ip6gre", data=(*six, attribute(13, struct.pack("=I", 0x30001))))
+    links.set(10, "six", kind="ip6gre", data=(*six, attribute(11, b"\4")))
+    links.set(11, "span", kind="erspan", data=(*gre_data(), attribute(22, b"\2")))
+    change(table, 7, 9, 10, 11)
+    known = {tunnel.name: tunnel for tunnel in table.tunnels}
+    assert known["gre1"].encap == Encap("gue", 7000, 6080, csum=True, remcsum=True)
+    assert known["gre2"].encap is None
+    assert [known[n].encap_limit for n in ("gre2", "bare", "six")] == [None, None, 4]
+    assert [known[n].erspan_version for n in ("gre2", "span")] == [1, 2]
 
 
 def test_a_change_costs_one_question(links, table):

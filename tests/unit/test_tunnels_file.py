@@ -10,7 +10,7 @@ import pytest
 
 from gretrace.errors import UsageError
 from gretrace.host.tunnels_file import parse_tunnels, read_tunnels
-from gretrace.model import Tunnel
+from gretrace.model import Encap, Tunnel
 from gretrace.render.listing import Listed, to_lines
 
 # `ip -d -j link show` of iproute2 6.1 on Linux 6.12, without the fields that do not matter.
@@ -41,7 +41,9 @@ def expected(name, ifindex, kind, **values):
     [
         expected("gre0", 2, "gre", fallback=True, pmtudisc=False, mtu=1476),
         expected("erspan0", 4, "erspan", fallback=True, pmtudisc=False, okey=0, mtu=1450),
-        expected("ip6gre0", 6, "ip6gre", fallback=True, pmtudisc=False, mtu=1448),
+        expected(
+            *("ip6gre0", 6, "ip6gre"), fallback=True, pmtudisc=False, encap_limit=0, mtu=1448
+        ),
         expected("g1", 8, "gre", local=HERE, remote=THERE, ttl=255, up=True, mtu=1476),
         expected(
             "g2", 9, "gre", local=HERE, remote=THERE, ikey=5, okey=5, ttl=64, tos=1, mtu=1472
@@ -73,25 +75,27 @@ def expected(name, ifindex, kind, **values):
         ),
         expected(
             *("e2", 18, "erspan"), local=HERE, remote=ip_address("20.1.1.3"), ikey=101, okey=101,
-            iseq=True, oseq=True, mtu=1446,
+            iseq=True, oseq=True, erspan_version=2, mtu=1446,
         ),
         expected(
             *("s1", 20, "ip6gre"), local=HERE6, remote=THERE6, ikey=9, okey=9, iseq=True,
-            icsum=True, ocsum=True, ttl=64, pmtudisc=False, up=True, mtu=1440,
+            icsum=True, ocsum=True, ttl=64, pmtudisc=False, encap_limit=4, up=True, mtu=1440,
         ),
         expected(
             *("s2", 21, "ip6gre"), remote=ip_address("2001:db8::3"), link=7, link_name="und",
             ttl=77, pmtudisc=False, mtu=1456,
         ),
-        expected("s3", 22, "ip6gre", external=True, pmtudisc=False, mtu=1448),
-        expected("s4", 23, "ip6gre", local=HERE6, ttl=64, pmtudisc=False, mtu=1448),
+        expected("s3", 22, "ip6gre", external=True, pmtudisc=False, encap_limit=0, mtu=1448),
+        expected(
+            "s4", 23, "ip6gre", local=HERE6, ttl=64, pmtudisc=False, encap_limit=4, mtu=1448
+        ),
         expected(
             *("st1", 24, "ip6gretap"), local=HERE6, remote=THERE6, okey=3, ttl=64,
-            pmtudisc=False, mtu=1430,
+            pmtudisc=False, encap_limit=4, mtu=1430,
         ),
         expected(
             *("se1", 25, "ip6erspan"), local=HERE6, remote=ip_address("2001:db8::4"), ikey=11,
-            okey=11, iseq=True, oseq=True, ttl=64, pmtudisc=False, mtu=1422,
+            okey=11, iseq=True, oseq=True, ttl=64, pmtudisc=False, encap_limit=4, mtu=1422,
         ),
     ],
     ids=lambda tunnel: tunnel.name,
@@ -176,10 +180,30 @@ def test_our_own_list_is_read_as_it_was(tmp_path):
     assert read_tunnels(str(path)) == listed
 
 
+def test_what_is_around_a_tunnels_packets():
+    """`ip -d -j link show` of a tunnel in GUE, and of one over IPv6 without RFC 2473's option."""
+    entry, bare = link("g1"), link("s1")
+    entry["linkinfo"]["info_data"]["encap"] = {
+        "type": "gue",
+        "sport": 0,
+        "dport": 6080,
+        "csum": True,
+        "csum6": False,
+        "remcsum": True,
+    }
+    del bare["linkinfo"]["info_data"]["encap_limit"]
+    wrapped, unlimited = parse(entry, bare)
+    assert wrapped.encap == Encap("gue", dport=6080, csum=True, remcsum=True)
+    assert unlimited.encap_limit is None
+    lines = to_lines([Listed(tunnel, {}, None) for tunnel in (wrapped, unlimited)])
+    assert parse_tunnels(lines, "ours") == [wrapped, unlimited]
+
+
 def older(name):
     """What a list without the fields that a reader can do without says of a tunnel."""
     record = json.loads(to_lines([Listed(of_sample(name), {}, None)]))
-    for field in ("link_ifindex", "pmtudisc", "ignore_df", "stray_ikey", "moved"):
+    optional = ("link_ifindex", "pmtudisc", "ignore_df", "stray_ikey", "moved")
+    for field in (*optional, "erspan_ver", "encaplimit", "encap"):
         del record[field]
     return json.dumps(record)
 
@@ -189,6 +213,15 @@ def test_a_list_that_tells_less():
     assert (tunnel.link, tunnel.pmtudisc, tunnel.ignore_df, tunnel.stray_ikey) == (
         *(-1, True, False, 0),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "limit"),
+    [("g1", 1, None), ("e1", 1, None), ("erspan0", 0, None), ("s1", 1, 4), ("se1", 1, 4)],
+)
+def test_a_list_that_tells_nothing_of_erspan_or_the_limit(name, version, limit):
+    (tunnel,) = parse_tunnels(older(name), "tunnels.json")
+    assert (tunnel.erspan_version, tunnel.encap_limit, tunnel.encap) == (version, limit, None)
 
 
 def test_a_tunnel_bound_to_one_of_the_list():
@@ -266,6 +299,11 @@ DATA = ("linkinfo", "info_data")
         (changed(link("g2"), 1 << 32, *DATA, "okey"), "okey is 4294967296, not a GRE key"),
         (changed(link("g2"), "yes", *DATA, "icsum"), 'icsum is "yes", not true or false'),
         (changed(link("g2"), "much", *DATA, "ttl"), 'ttl is "much", not a number'),
+        (changed(link("e1"), 3, *DATA, "erspan_ver"), "erspan_ver is 3, not a version of ERSPAN"),
+        (changed(link("se1"), 0, *DATA, "erspan_ver"), "erspan_ver is 0, not a version of ERSP"),
+        (changed(link("s1"), "x", *DATA, "encap_limit"), 'encap_limit is "x", not a number'),
+        (changed(link("g1"), {"type": None}, *DATA, "encap"), "not one of type fou or gue"),
+        (changed(link("g1"), {"type": "fou"}, *DATA, "encap"), "entry 1 lacks sport"),
     ],
 )
 def test_links_that_are_none(entry, complaint):

@@ -6,16 +6,8 @@ from gretrace.checks.registry import Check, Machine, State, check
 from gretrace.commands import ip_link, respond, run
 from gretrace.host.namespaces import entered
 from gretrace.keepalive import responder
+from gretrace.kernel.kinds import kind_of, largest_segment, mtu_that_fits
 from gretrace.model import Tunnel
-
-# Outer header and GRE header without fields, in bytes; then 4 for each of key, checksum
-# (with its reserved half word) and sequence number (RFC 2784, RFC 2890).
-OVERHEAD = {4: 24, 6: 44}
-FIELD = 4
-ETHERNET = 14
-# The destination option with the encapsulation limit that ip6gre adds (RFC 2473).
-ENCAPSULATION_LIMIT = 8
-TCP_AND_IPV4 = 40
 
 
 @check("fallback devices")
@@ -42,7 +34,7 @@ def tunnel_devices(machine: Machine) -> Iterator[Check]:
 def keepalives(machine: Machine) -> Iterator[Check]:
     """Who would answer a keepalive on each tunnel: a responder, the kernel, or nobody."""
     for tunnel in _tunnels(machine):
-        if tunnel.is_ethernet or tunnel.external or not tunnel.up:
+        if kind_of(tunnel).is_ethernet or tunnel.external or not tunnel.up:
             continue
         name = f"keepalives on {tunnel.name}"
         with entered(machine.table.namespace):
@@ -66,7 +58,7 @@ def missing_for_keepalives(sysctl: Callable[[str], str | None], tunnel: Tunnel) 
     `sysctl` returns the value of a setting.
     """
     device = tunnel.name.replace(".", "/")
-    if tunnel.family == 6:
+    if kind_of(tunnel).family == 6:
         wanted = {"net.ipv6.conf.all.forwarding": "1"}
     else:
         wanted = {
@@ -77,15 +69,6 @@ def missing_for_keepalives(sysctl: Callable[[str], str | None], tunnel: Tunnel) 
             f"net.ipv4.conf.{device}.rp_filter": "0",
         }
     return [f"{name}={value}" for name, value in wanted.items() if sysctl(name) != value]
-
-
-def mtu_that_fits(underlay: int, tunnel: Tunnel) -> int:
-    """Return the largest MTU of a tunnel whose packets fit the underlay's, all in bytes."""
-    fields = sum((tunnel.okey is not None, tunnel.ocsum, tunnel.oseq))
-    overhead = OVERHEAD[tunnel.family] + FIELD * fields
-    overhead += ETHERNET if tunnel.is_ethernet else 0
-    overhead += ENCAPSULATION_LIMIT if tunnel.family == 6 else 0
-    return underlay - overhead
 
 
 def _fits(machine: Machine, tunnel: Tunnel) -> Iterator[Check]:
@@ -100,11 +83,12 @@ def _fits(machine: Machine, tunnel: Tunnel) -> Iterator[Check]:
     fits = mtu_that_fits(underlay, tunnel)
     if tunnel.mtu > fits:
         found = f"its MTU {tunnel.mtu} is too large for the underlay's {underlay}: "
-        found += f"{fits} fits, which is a TCP MSS of {fits - TCP_AND_IPV4}"
+        found += f"{fits} fits, which is a TCP MSS of {largest_segment(fits, 4)}"
         remedy = ip_link(machine.table.namespace.reached, "set", tunnel.name, "mtu", fits)
         yield Check(tunnel.name, State.WARNING, found, remedy)
     elif tunnel.up:
-        yield Check(tunnel.name, State.OK, f"MTU {tunnel.mtu}; TCP MSS {tunnel.mtu - TCP_AND_IPV4}")
+        found = f"MTU {tunnel.mtu}; TCP MSS {largest_segment(tunnel.mtu, 4)}"
+        yield Check(tunnel.name, State.OK, found)
 
 
 def _tunnels(machine: Machine, *, fallback: bool = False) -> Iterator[Tunnel]:

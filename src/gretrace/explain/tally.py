@@ -6,6 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
+from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Tables
 from gretrace.model import (
     ETH_P_IP,
@@ -114,18 +115,19 @@ def tuple_of(drop: Drop, tables: Tables) -> Tuple:
         if tunnel is None:
             return Tuple(None, None, None, None, (), None)
         protocol = (ETH_P_IP if packet.family == 4 else ETH_P_IPV6) if packet else drop.protocol
+        kind = kind_of(tunnel)
         key, csum, seq = (
             (tunnel.okey, tunnel.ocsum, tunnel.oseq)
             if drop.is_sent
             else (tunnel.ikey, tunnel.icsum, tunnel.iseq)
         )
         return Tuple(
-            family=tunnel.family,
+            family=kind.family,
             remote=tunnel.remote,
             local=tunnel.local,
             key=key,
             flags=_flags(csum, key is not None, seq),
-            protocol=ETH_P_TEB if tunnel.is_ethernet else protocol,
+            protocol=ETH_P_TEB if kind.is_ethernet else protocol,
         )
     if packet is None:
         return Tuple(None, None, None, None, (), None)

@@ -7,7 +7,8 @@ and a command that only watches tunnels can do without it.
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gretrace.host.netlink import ADDRESS, ATTRIBUTES, KINDS
+from gretrace.host.netlink import ADDRESS, ATTRIBUTES
+from gretrace.kernel.kinds import KINDS
 
 if TYPE_CHECKING:
     from pyroute2.iproute import IPRoute

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
 from gretrace.host.namespaces import Namespace, entered
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import GRE, Address, Tunnel
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -133,7 +134,7 @@ def protection(
     """
     ends = (local, tunnel.remote)
     exact = None not in ends
-    ours = [p for p in policies if p.source.version == tunnel.family]
+    ours = [p for p in policies if p.source.version == kind_of(tunnel).family]
     return Protection(
         inbound=_decisive(
             [p for p in ours if p.direction == "in"], ends[::-1], tunnel.ikey, 0, exact=exact

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 
-KINDS = ("gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan")
+from gretrace.kernel.kinds import KINDS
 
 # The attributes in the order of the kernel's enum, with pyroute2's type of each.
 ADDRESS = "address of the family"

@@ -1,33 +1,27 @@
 """The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gretrace.errors import PrerequisiteError
+from gretrace.host.gre_link import read_tunnel
 from gretrace.host.iproute import open_iproute
 from gretrace.host.namespaces import Namespace, all_namespaces, entered
-from gretrace.host.netlink import KINDS, Link, LinkChanges, Links
+from gretrace.host.netlink import Link, LinkChanges, Links
 from gretrace.host.routes import ask_route, find_detour
+from gretrace.kernel.kinds import KINDS, Kind
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Address, Route, Traffic, Tunnel
 
 if TYPE_CHECKING:
     from pyroute2.iproute import IPRoute
 
-# net/ipv4/ip_gre.c and net/ipv6/ip6_gre.c make them in every namespace; only their names tell.
-FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0")
-
-IFF_UP = 1
-# uapi/linux/if_tunnel.h, read as big-endian numbers.
-GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
 # To ask for a link costs about twice as much as to be told of it among all.
 WORTH_A_DUMP = 0.5
 KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
-IPV4_SIZE = 4
 
 
 class TunnelTable:
@@ -97,7 +91,8 @@ class TunnelTable:
             return None
         # No notification tells of a change to a tunnel that is down (netdev_state_change() of
         # net/core/dev.c); to see it here, by chance, is better than never.
-        if ifindex in self._known and self._tunnel(link) != self._known[ifindex]:
+        known, kind = self._known.get(ifindex), KINDS.get(link.kind or "")
+        if known and (kind is None or self._tunnel(link, kind) != known):
             self._stale.add(ifindex)
         traffic = self._traffic(link)
         self._received_at_last_look[ifindex] = traffic.received
@@ -181,8 +176,8 @@ class TunnelTable:
         self._bound_elsewhere -= stale
         self._bound_elsewhere |= {link.index for link in links if link.is_bound_elsewhere}
         for link in links:
-            if link.kind in KINDS:
-                tunnel = self._tunnel(link)
+            if kind := KINDS.get(link.kind or ""):
+                tunnel = self._tunnel(link, kind)
                 # One that did not change stays the same object: `before` costs no memory then.
                 if self._known.get(link.index) != tunnel:
                     self._known[link.index] = tunnel
@@ -201,38 +196,8 @@ class TunnelTable:
         if tunnels != self._tables.tunnels:
             self.before, self._tables = self._tables, Tables(tunnels)
 
-    def _tunnel(self, link: Link) -> Tunnel:
-        gre = link.gre()
-        iflags, oflags = _number(gre, "IFLA_GRE_IFLAGS"), _number(gre, "IFLA_GRE_OFLAGS")
-        ikey = _number(gre, "IFLA_GRE_IKEY")
-        bound_to = int.from_bytes(gre.get("IFLA_GRE_LINK", b""), sys.byteorder)
-        return Tunnel(
-            name=link.name,
-            ifindex=link.index,
-            netns=self.namespace.inode,
-            kind=link.kind or "",
-            local=_address(gre, "IFLA_GRE_LOCAL"),
-            remote=_address(gre, "IFLA_GRE_REMOTE"),
-            ikey=ikey if iflags & GRE_KEY else None,
-            okey=_number(gre, "IFLA_GRE_OKEY") if oflags & GRE_KEY else None,
-            icsum=bool(iflags & GRE_CSUM),
-            ocsum=bool(oflags & GRE_CSUM),
-            iseq=bool(iflags & GRE_SEQ),
-            oseq=bool(oflags & GRE_SEQ),
-            link=bound_to,
-            link_name=None if link.is_bound_elsewhere else self._names.get(bound_to),
-            up=bool(link.flags & IFF_UP),
-            external="IFLA_GRE_COLLECT_METADATA" in gre,
-            fallback=link.name in FALLBACKS,
-            ttl=_number(gre, "IFLA_GRE_TTL"),
-            tos=_number(gre, "IFLA_GRE_TOS"),
-            pmtudisc=bool(_number(gre, "IFLA_GRE_PMTUDISC")),
-            ignore_df=bool(_number(gre, "IFLA_GRE_IGNORE_DF")),
-            mtu=link.mtu,
-            # A tunnel's link is in the namespace in which it was made (ip_tunnel_get_link_net()).
-            moved=link.is_bound_elsewhere,
-            stray_ikey=0 if iflags & GRE_KEY else ikey,
-        )
+    def _tunnel(self, link: Link, kind: Kind) -> Tunnel:
+        return read_tunnel(link, kind, self.namespace.inode, self._names)
 
     def _traffic(self, link: Link) -> Traffic:
         counters = link.counters()
@@ -285,16 +250,3 @@ class TunnelTables:
 
 def _place(tunnel: Tunnel) -> tuple[int, int]:
     return KIND_ORDER[tunnel.kind], tunnel.ifindex
-
-
-def _number(gre: Mapping[str, bytes], name: str) -> int:
-    """Read a number of one byte or in network byte order; 0 where there is none."""
-    return int.from_bytes(gre.get(name, b""), "big")
-
-
-def _address(gre: Mapping[str, bytes], name: str) -> Address | None:
-    packed = gre.get(name, b"")
-    # "any" is told as zero, or not at all.
-    if not any(packed):
-        return None
-    return IPv4Address(packed) if len(packed) == IPV4_SIZE else IPv6Address(packed)

@@ -4,21 +4,16 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from gretrace.errors import UsageError
-from gretrace.host.netlink import KINDS
-from gretrace.host.tunnels import FALLBACKS
-from gretrace.model import Address, Tunnel
-from gretrace.wire.keys import MAX_KEY, parse_key
+from gretrace.host.entry import REMEDY, Entry
+from gretrace.kernel.kinds import DEFAULT_LIMIT, FALLBACKS, KINDS
+from gretrace.model import Tunnel
 
 STDIN = "-"
-FORMATS = "`gretrace tunnels -o json` or `ip -d -j link show`"
-REMEDY = f"give the output of {FORMATS}"
 
 
 def read_tunnels(source: str) -> list[Tunnel]:
@@ -42,84 +37,7 @@ def parse_tunnels(text: str, name: str) -> list[Tunnel]:
         return _parse_links(_entries(_load(text, name), name), name)
     lines = enumerate(text.splitlines(), 1)
     places = [(line, f"{name}, line {number}") for number, line in lines if line.strip()]
-    return _parse_records([_Entry(_load(line, place), place) for line, place in places])
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A JSON object, and what an error about it calls it."""
-
-    fields: dict[str, Any]
-    place: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.fields, dict):
-            raise UsageError(f"{self.place} is no JSON object", REMEDY)
-
-    def fail(self, field: str, expected: str) -> NoReturn:
-        """Say what is wrong with a field."""
-        if field in self.fields:
-            found = json.dumps(self.fields[field])
-            raise UsageError(f"{self.place}: {field} is {found}, not {expected}", REMEDY)
-        raise UsageError(f"{self.place} lacks {field}", REMEDY)
-
-    def text(self, field: str) -> str:
-        value = self.fields.get(field)
-        return value if isinstance(value, str) and value else self.fail(field, "a name")
-
-    def number(self, field: str, default: int | None = None) -> int:
-        value = self.fields.get(field, default)
-        # A bool is an int to Python.
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail(field, "a number")
-        return value
-
-    def truth(self, field: str, default: bool | None = None) -> bool:
-        value = self.fields.get(field, default)
-        return value if isinstance(value, bool) else self.fail(field, "true or false")
-
-    def texts(self, field: str) -> list[str]:
-        value = self.fields.get(field)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            self.fail(field, "a list of names")
-        return value
-
-    def inside(self, field: str) -> "_Entry":
-        value = self.fields.get(field)
-        if not isinstance(value, dict):
-            self.fail(field, "a JSON object")
-        return _Entry(value, self.place)
-
-    def address(self, field: str, kind: str) -> Address | None:
-        """Return the outer address of a tunnel; None for "any"."""
-        if field not in self.fields:
-            self.fail(field, "an address")
-        value = self.fields[field]
-        if value in (None, "any"):
-            return None
-        version = 6 if kind.startswith("ip6") else 4
-        try:
-            address = ip_address(value if isinstance(value, str) else "")
-        except ValueError:
-            self.fail(field, f"an IPv{version} address")
-        if address.version != version:
-            self.fail(field, f"an IPv{version} address, which {kind} needs")
-        return None if address.is_unspecified else address
-
-    def key(self, field: str) -> int | None:
-        """Return a key, which may be a number or a text that `ip` would take."""
-        value = self.fields.get(field)
-        if value is None:
-            return None
-        try:
-            key = parse_key(value) if isinstance(value, str) else self.number(field)
-        except ValueError:
-            key = -1
-        return key if 0 <= key <= MAX_KEY else self.fail(field, "a GRE key")
-
-    def kind(self, field: str) -> str:
-        kind = self.text(field)
-        return kind if kind in KINDS else self.fail(field, f"a kind of GRE tunnel: {_or(KINDS)}")
+    return _parse_records([Entry(_load(line, place), place) for line, place in places])
 
 
 class _Numbers:
@@ -140,12 +58,12 @@ class _Numbers:
         return self._numbers[name]
 
 
-def _parse_records(entries: list[_Entry]) -> list[Tunnel]:
+def _parse_records(entries: list[Entry]) -> list[Tunnel]:
     numbers = _Numbers((entry.text("name"), entry.number("ifindex")) for entry in entries)
     return [_parse_record(entry, numbers) for entry in entries]
 
 
-def _parse_record(entry: _Entry, numbers: _Numbers) -> Tunnel:
+def _parse_record(entry: Entry, numbers: _Numbers) -> Tunnel:
     """Read what to_record() of gretrace.render.listing writes."""
     name, kind = entry.text("name"), entry.kind("kind")
     iflags, oflags = entry.texts("iflags"), entry.texts("oflags")
@@ -179,10 +97,19 @@ def _parse_record(entry: _Entry, numbers: _Numbers) -> Tunnel:
         mtu=entry.number("mtu", 0),
         moved=entry.truth("moved", default=False),
         stray_ikey=entry.key("stray_ikey") or 0,
+        erspan_version=entry.erspan_version(kind),
+        encap_limit=_encap_limit(entry, kind),
+        encap=entry.encap(),
     )
 
 
-def _parse_links(entries: list[_Entry], name: str) -> list[Tunnel]:
+def _encap_limit(entry: Entry, kind: str) -> int | None:
+    if KINDS[kind].family == 4 or entry.fields.get("encaplimit", DEFAULT_LIMIT) is None:
+        return None
+    return entry.number("encaplimit", DEFAULT_LIMIT)
+
+
+def _parse_links(entries: list[Entry], name: str) -> list[Tunnel]:
     """Read what print_linkinfo() of iproute2's ip/ipaddress.c writes."""
     links = [(entry.text("ifname"), entry.number("ifindex")) for entry in entries]
     # `promiscuity` is one of the details of every link, `linkinfo` only of a virtual one.
@@ -194,11 +121,11 @@ def _parse_links(entries: list[_Entry], name: str) -> list[Tunnel]:
     return [_parse_link(entry, numbers) for entry in entries if _kind_of(entry) in KINDS]
 
 
-def _kind_of(entry: _Entry) -> object:
+def _kind_of(entry: Entry) -> object:
     return entry.inside("linkinfo").fields.get("info_kind") if "linkinfo" in entry.fields else None
 
 
-def _parse_link(entry: _Entry, numbers: _Numbers) -> Tunnel:
+def _parse_link(entry: Entry, numbers: _Numbers) -> Tunnel:
     """Read what gre_print_opt() of iproute2's ip/link_gre.c writes, and its twin for IPv6."""
     info = entry.inside("linkinfo")
     kind, data = info.kind("info_kind"), info.inside("info_data")
@@ -229,10 +156,14 @@ def _parse_link(entry: _Entry, numbers: _Numbers) -> Tunnel:
         mtu=entry.number("mtu", 0),
         # Told only where the link, or none, is of another namespace (rtnl_fill_link_netnsid()).
         moved="link_netnsid" in entry.fields,
+        erspan_version=data.erspan_version(kind),
+        # Left out where the tunnel sends none (gre_print_opt() of iproute2's ip/link_gre6.c).
+        encap_limit=data.number("encap_limit") if "encap_limit" in data.fields else None,
+        encap=data.encap(),
     )
 
 
-def _bound_to(entry: _Entry, data: _Entry, numbers: _Numbers) -> tuple[int, str | None]:
+def _bound_to(entry: Entry, data: Entry, numbers: _Numbers) -> tuple[int, str | None]:
     """Return index and name of the link that a tunnel is bound to; 0 and None without one."""
     if "link_netnsid" in entry.fields:
         # In another namespace; a name would be that of the link with this index here.
@@ -247,7 +178,7 @@ def _bound_to(entry: _Entry, data: _Entry, numbers: _Numbers) -> tuple[int, str 
     return numbers.of(name), name
 
 
-def _octet(entry: _Entry, field: str) -> int:
+def _octet(entry: Entry, field: str) -> int:
     """Read a field that is a number, a number as text, or "inherit"."""
     value = entry.fields.get(field, 0)
     if not isinstance(value, str):
@@ -259,8 +190,8 @@ def _octet(entry: _Entry, field: str) -> int:
         entry.fail(field, "a number")
 
 
-def _entries(values: list[Any], name: str) -> list[_Entry]:
-    entries = [_Entry(value, f"{name}, entry {number}") for number, value in enumerate(values, 1)]
+def _entries(values: list[Any], name: str) -> list[Entry]:
+    entries = [Entry(value, f"{name}, entry {number}") for number, value in enumerate(values, 1)]
     # iproute2 writes an empty object for each link that `ip link show type ..` leaves out.
     return [entry for entry in entries if entry.fields]
 
@@ -279,8 +210,3 @@ def _read(source: str, name: str) -> str:
         raise UsageError(f"cannot read {name} ({error.strerror})", f"{REMEDY} in a file") from None
     except UnicodeDecodeError:
         raise UsageError(f"{name} is no text", REMEDY) from None
-
-
-def _or(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}"

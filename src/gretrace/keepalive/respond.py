@@ -12,6 +12,7 @@ from gretrace.host.ipsec import Policy, Protection, protection, read_policies
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder, trial
 from gretrace.keepalive.responder import Inside, Stream
+from gretrace.kernel.kinds import kind_of
 from gretrace.live import Watch
 from gretrace.model import Keepalive, Responder, Route, Tunnel
 
@@ -256,7 +257,7 @@ def _is_wanted(hook: str, wanted: str) -> bool:
 
 
 def _refusal(tunnel: Tunnel) -> str | None:
-    if tunnel.is_ethernet:
+    if kind_of(tunnel).is_ethernet:
         return f"is a {tunnel.kind} tunnel, which carries Ethernet frames and gets no keepalives"
     if tunnel.external:
         return "is external (collect_md): it has no peer of its own"

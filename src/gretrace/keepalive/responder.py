@@ -24,6 +24,7 @@ from gretrace.engine.decode import OUTCOMES, decode_keepalive
 from gretrace.engine.hooks import HOOKS, Hook, ours
 from gretrace.engine.maps import Ring, read_element, write_element
 from gretrace.engine.programs import open_maps
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import Address, Keepalive, Responder, Route, Tunnel
 
 STRICT = ResponderDialect(0)
@@ -134,7 +135,10 @@ def make_config(
     """
     route = route or Route()
     config = ResponderConfig(
-        dialects=dialects, family=tunnel.family, underlay=route.device or 0, verbose=verbose
+        dialects=dialects,
+        family=kind_of(tunnel).family,
+        underlay=route.device or 0,
+        verbose=verbose,
     )
     local = tunnel.local or (route.source if tunnel.remote else None)
     addresses = {"local": local, "remote": tunnel.remote}

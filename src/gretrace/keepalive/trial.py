@@ -13,10 +13,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gretrace.engine.hooks import Hook
+from gretrace.host.gre_link import GRE_CSUM, GRE_KEY, GRE_SEQ
 from gretrace.host.iproute import open_iproute
 from gretrace.host.namespaces import in_scratch_namespace
-from gretrace.host.tunnels import GRE_CSUM, GRE_KEY, GRE_SEQ
 from gretrace.keepalive.responder import attach, make_config
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, Address, Route, Tunnel
 from gretrace.wire.packet import build_answer, build_keepalive, parse_packet
 
@@ -50,8 +51,8 @@ def answers(tunnel: Tunnel, hook: Hook) -> bool:
         ifindex=0,
         netns=0,
         kind=tunnel.kind,
-        local=ENDS[tunnel.family][0] if tunnel.local else None,
-        remote=ENDS[tunnel.family][1] if tunnel.remote else None,
+        local=ENDS[kind_of(tunnel).family][0] if tunnel.local else None,
+        remote=ENDS[kind_of(tunnel).family][1] if tunnel.remote else None,
         ikey=None if tunnel.ikey is None else KEY,
         okey=None if tunnel.okey is None else KEY,
         icsum=tunnel.icsum,
@@ -65,7 +66,7 @@ def answers(tunnel: Tunnel, hook: Hook) -> bool:
 
 @cache
 def _twin_answers(twin: Tunnel, hook: Hook) -> bool:
-    local, remote = ENDS[twin.family]
+    local, remote = ENDS[kind_of(twin).family]
     flags = GRE_KEY * (twin.ikey is not None) | GRE_CSUM * twin.icsum | GRE_SEQ * twin.iseq
     with in_scratch_namespace(), open_iproute() as netlink:
         underlay, addresses = _make_wire(netlink, local, remote)
@@ -75,7 +76,7 @@ def _twin_answers(twin: Tunnel, hook: Hook) -> bool:
             wire.bind(("theirs", ETH_P_ALL))
             wire.send(
                 addresses
-                + ETHER_TYPE[twin.family].to_bytes(2, "big")
+                + ETHER_TYPE[kind_of(twin).family].to_bytes(2, "big")
                 + build_keepalive(local, remote, flags, KEY)
             )
             return _hears_answer(wire, local, remote)

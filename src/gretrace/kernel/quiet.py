@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import Drop, Tunnel
 
 # A capture or a raw socket whose buffer is full loses its copy; the packet goes on.
@@ -71,13 +72,13 @@ def _is_unjoined(drop: Drop, tunnel: Tunnel | None) -> bool:
         return False
     unexplained = drop.reason in (None, "NOT_SPECIFIED") and drop.place.function in UNJOINED
     # On a network of Ethernet everybody hears all groups, those of IPv6 too.
-    is_frame = tunnel is not None and tunnel.is_ethernet
+    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet
     return unexplained or (is_frame and drop.reason == "IPV6DISABLED")
 
 
 def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:
     """Of a port to which others mirror what they see: whoever watches has its copy by then."""
-    is_monitor = tunnel is not None and tunnel.kind.endswith("erspan")
+    is_monitor = tunnel is not None and bool(kind_of(tunnel).erspan)
     is_there = drop.on_tunnel and not drop.is_sent and not _is_refused(drop)
     return is_monitor and is_there and drop.reason not in PROGRAMMED
 
@@ -89,12 +90,12 @@ def _is_refused(drop: Drop) -> bool:
 
 def _is_unspoken(drop: Drop, tunnel: Tunnel | None) -> bool:
     """Of neighbours that greet each other (LLDP, CDP, STP), and whatever else a switch floods."""
-    is_frame = tunnel is not None and tunnel.is_ethernet and not drop.is_sent
+    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet and not drop.is_sent
     return is_frame and drop.reason == "UNHANDLED_PROTO"
 
 
 def _is_switched_back(drop: Drop, tunnel: Tunnel | None) -> bool:
-    is_frame = tunnel is not None and tunnel.is_ethernet and not drop.is_sent
+    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet and not drop.is_sent
     unexplained = drop.reason in (None, "NOT_SPECIFIED", "NO_TX_TARGET")
     return is_frame and unexplained and drop.place.function in SWITCHES
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Query, Tables
 from gretrace.model import (
     ETH_P_ERSPAN,
@@ -73,7 +74,7 @@ class Receiver:
         return self._policy_fault(tunnel, gre) or inner_fault(tunnel, packet, gre) or tunnel
 
     def _policy_fault(self, tunnel: Tunnel, gre: GreHeader) -> Refusal | None:
-        place = TUNNEL[tunnel.family]
+        place = TUNNEL[kind_of(tunnel).family]
         if gre.has_checksum != tunnel.icsum:
             return Refusal(place, "checksum")
         if not tunnel.iseq:
@@ -136,7 +137,7 @@ def inner_fault(tunnel: Tunnel, packet: Packet, gre: GreHeader) -> Refusal | Non
         # They have headers of their own, and no such fault was ever met.
         return None
     needed = 0
-    if tunnel.is_ethernet:
+    if kind_of(tunnel).is_ethernet:
         if length < ETHERNET_SIZE:
             # IPv4's __ipgre_rcv() looks for it, before the tunnel itself does.
             return Refusal((RECEIVER if packet.family == 4 else TUNNEL)[packet.family], "size")

@@ -40,6 +40,7 @@ from gretrace.model.report import (
     Where,
 )
 from gretrace.model.tunnel import (
+    Encap,
     Route,
     Traffic,
     Tunnel,
@@ -57,6 +58,7 @@ __all__ = [
     "Confidence",
     "Decision",
     "Drop",
+    "Encap",
     "Finding",
     "Fix",
     "GreHeader",

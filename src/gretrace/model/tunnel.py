@@ -6,13 +6,25 @@ from gretrace.model.protocols import Address
 
 
 @dataclass(frozen=True, slots=True)
+class Encap:
+    """UDP around a tunnel's packets: FOU or GUE, in the words of iproute2's `encap`."""
+
+    type: str  # fou or gue
+    sport: int = 0  # 0 is iproute2's "auto"
+    dport: int = 0
+    csum: bool = False
+    csum6: bool = False
+    remcsum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tunnel:
     """One GRE tunnel device as netlink describes it (IFLA_GRE_* of linux/if_tunnel.h)."""
 
     name: str
     ifindex: int
     netns: int
-    kind: str  # gre, gretap, erspan, ip6gre, ip6gretap or ip6erspan
+    kind: str  # a name in KINDS of gretrace.kernel.kinds
     local: Address | None = None
     remote: Address | None = None
     ikey: int | None = None
@@ -34,16 +46,9 @@ class Tunnel:
     moved: bool = False  # made in another namespace, where it goes on receiving
     # IFLA_GRE_IKEY without its flag: no packet must have it, but the kernel hashes by it.
     stray_ikey: int = 0
-
-    @property
-    def is_ethernet(self) -> bool:
-        """Whether the tunnel carries Ethernet frames, not IP packets."""
-        return self.kind not in ("gre", "ip6gre")
-
-    @property
-    def family(self) -> int:
-        """4 or 6: the IP version of the outer header."""
-        return 6 if self.kind.startswith("ip6") else 4
+    erspan_version: int = 1  # of an ERSPAN tunnel: 0 is type I, 1 II, 2 III
+    encap_limit: int | None = None  # of RFC 2473, over IPv6; None: it sends no such option
+    encap: Encap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import Address, Responder, Tunnel
 from gretrace.render.record import show_time
 
@@ -57,6 +58,9 @@ def to_record(listed: Listed) -> dict[str, Any]:
         "stray_ikey": tunnel.stray_ikey,
         "moved": tunnel.moved,
         "mtu": tunnel.mtu,
+        "erspan_ver": tunnel.erspan_version if kind_of(tunnel).erspan else None,
+        "encaplimit": tunnel.encap_limit,
+        "encap": asdict(tunnel.encap) if tunnel.encap else None,
         "rx_packets": counters.get("rx_packets"),
         "tx_packets": counters.get("tx_packets"),
         "errors": {ERRORS[name]: counters[name] for name in ERRORS if counters.get(name)},

@@ -1,11 +1,9 @@
 """What the causes that are faults of the tunnel lookup have in common."""
 
 from gretrace.commands import ip_link
+from gretrace.kernel.kinds import DEFAULT_LIMIT, ERSPAN, erspan_version, unpacker_of
 from gretrace.kernel.lookup import Candidate, Mismatch
 from gretrace.model import (
-    ETH_P_ERSPAN,
-    ETH_P_ERSPAN2,
-    ETH_P_TEB,
     Confidence,
     Finding,
     Fix,
@@ -70,14 +68,15 @@ def make_tunnel(case: Case, note: str) -> Fix:
     query = case.missed
     if query is None:
         raise ValueError("no lookup was missed")
+    kind = unpacker_of(query.remote.version, query.protocol)
     # erspan_validate() of net/ipv4/ip_gre.c wants numbers, but for type I.
-    is_numbered = query.protocol in (ETH_P_ERSPAN, ETH_P_ERSPAN2) and query.key is not None
+    is_numbered = query.protocol in ERSPAN and query.key is not None
     taken = {tunnel.name for tunnel in case.tables.tunnels} if case.tables else set()
     wanted = Tunnel(
         name=next(name for n in range(1, len(taken) + 2) if (name := f"gre{n}") not in taken),
         ifindex=0,
         netns=case.drop.netns,
-        kind=kind_for(query.remote.version, query.protocol),
+        kind=kind.name,
         local=query.local,
         remote=query.remote,
         ikey=query.key,
@@ -85,17 +84,12 @@ def make_tunnel(case: Case, note: str) -> Fix:
         iseq=is_numbered,
         oseq=is_numbered,
         ttl=255,
+        erspan_version=erspan_version(query.protocol, query.key),
+        encap_limit=DEFAULT_LIMIT if kind.family == 6 else None,
     )
     return Fix(
         Where.HERE, f"{note} Then give it addresses and routes.", add_and_set_up(case.netns, wanted)
     )
-
-
-def kind_for(family: int, protocol: int) -> str:
-    """Return the kind of tunnel that unpacks a GRE protocol."""
-    kind = "erspan" if protocol in (ETH_P_ERSPAN, ETH_P_ERSPAN2) else "gre"
-    kind = "gretap" if protocol == ETH_P_TEB else kind
-    return kind if family == 4 else f"ip6{kind}"
 
 
 def set_up(case: Case, tunnel: Tunnel, note: str) -> Fix:

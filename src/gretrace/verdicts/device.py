@@ -3,18 +3,11 @@
 from dataclasses import replace
 
 from gretrace.commands import ip_link
+from gretrace.kernel.kinds import FRAMES, Kind, erspan_version, kind_of, unpacker_of
 from gretrace.kernel.lookup import Mismatch
-from gretrace.model import (
-    ETH_P_ERSPAN,
-    ETH_P_ERSPAN2,
-    ETH_P_TEB,
-    Finding,
-    Fix,
-    Tunnel,
-    Where,
-)
+from gretrace.model import Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
-from gretrace.verdicts.choice import kind_for, missed_lookup, near_miss, set_up
+from gretrace.verdicts.choice import missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import add_and_set_up, describe_traffic, describe_tunnel, show_protocol
 
@@ -54,28 +47,31 @@ def wrong_type(case: Case) -> Finding | None:
     if not near or not query:
         return None
     tunnel = near.tunnel
-    wanted = kind_for(tunnel.family, query.protocol)
+    protocol = query.protocol
+    wanted = unpacker_of(kind_of(tunnel).family, protocol)
     return missed_lookup(
         case,
         near,
         f"{tunnel.name} is a {tunnel.kind} tunnel, but the packets from {query.remote} carry "
-        f"protocol {show_protocol(query.protocol)}, which only a {wanted} tunnel takes.",
-        _make_anew(case, tunnel, wanted),
+        f"protocol {show_protocol(protocol)}, which only a {wanted.name} tunnel takes.",
+        _make_anew(case, tunnel, wanted, protocol),
         Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
     )
 
 
-def _make_anew(case: Case, tunnel: Tunnel, kind: str) -> Fix:
-    anew = replace(tunnel, kind=kind)
-    if kind == "ip6erspan":
-        # Over IPv6 no key is session 0, and there is no type I, which has neither.
-        anew = replace(anew, ikey=tunnel.ikey or 0, okey=tunnel.okey or 0)
-    if "erspan" in kind + tunnel.kind:
-        is_numbered = "erspan" in kind and anew.ikey is not None
-        anew = replace(anew, iseq=is_numbered, oseq=is_numbered)
+def _make_anew(case: Case, tunnel: Tunnel, kind: Kind, protocol: int) -> Fix:
+    anew = replace(tunnel, kind=kind.name)
+    if kind.erspan:
+        if 0 not in kind.erspan:
+            # Over IPv6 no key is session 0, and there is no type I, which has neither.
+            anew = replace(anew, ikey=tunnel.ikey or 0, okey=tunnel.okey or 0)
+        version = erspan_version(protocol, anew.ikey)
+        anew = replace(anew, iseq=version > 0, oseq=version > 0, erspan_version=version)
+    elif kind_of(tunnel).erspan:
+        anew = replace(anew, iseq=False, oseq=False)
     return Fix(
         Where.HERE,
-        f"Make {tunnel.name} anew as {kind}: a device cannot change its type, and its "
+        f"Make {tunnel.name} anew as {kind.name}: a device cannot change its type, and its "
         "addresses and routes go with it.",
         ip_link(case.netns, "del", tunnel.name) + add_and_set_up(case.netns, anew),
     )
@@ -84,7 +80,7 @@ def _make_anew(case: Case, tunnel: Tunnel, kind: str) -> Fix:
 def _unhandled(case: Case) -> Finding | None:
     """Explain a payload that an L3 tunnel took, and that the stack then had nobody for."""
     tunnel, protocol = case.carrier, case.drop.protocol
-    if not tunnel or tunnel.fallback or tunnel.is_ethernet or case.drop.is_sent:
+    if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
     if case.drop.reason != "UNHANDLED_PROTO" or protocol is None:
         return None
@@ -94,11 +90,11 @@ def _unhandled(case: Case) -> Finding | None:
         f"{show_protocol(protocol)}, which"
     )
     traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))
-    if protocol in (ETH_P_TEB, ETH_P_ERSPAN, ETH_P_ERSPAN2):
-        wanted = kind_for(tunnel.family, protocol)
-        summary += f" only a {wanted} tunnel unpacks."
+    if protocol in FRAMES:
+        wanted = unpacker_of(kind_of(tunnel).family, protocol)
+        summary += f" only a {wanted.name} tunnel unpacks."
         same = f"Or make the peer's tunnel a {tunnel.kind} tunnel."
-        fixes = [_make_anew(case, tunnel, wanted), Fix(Where.PEER, same)]
+        fixes = [_make_anew(case, tunnel, wanted, protocol), Fix(Where.PEER, same)]
     else:
         summary += " nothing here takes."
         note = PEERS_WAY.get(protocol, f"Have it send no {show_protocol(protocol)}.")

@@ -3,6 +3,7 @@
 import errno
 
 from gretrace.commands import HERE, ip_link, run, sysctl
+from gretrace.kernel.kinds import ETHERNET_MTU, largest_segment
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
@@ -12,9 +13,6 @@ from gretrace.verdicts.words import clamp_segments, describe_packet
 
 FORWARD = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 TCP = 6
-# An IP header and TCP's, each without options.
-HEADERS = {4: 40, 6: 60}
-ETHERNET_MTU = 1500
 _DISCARDS = ("ip6_pkt_drop", "ip6_pkt_discard", "ip6_pkt_prohibit", "dst_discard_out")
 _REFUSALS = {
     errno.EHOSTUNREACH: "unreachable",
@@ -120,7 +118,7 @@ def mtu(case: Case) -> Finding | None:
     route = case.host.route(packet.local)
     if not route.mtu or route.mtu >= packet.length:
         return None
-    segment = route.mtu - HEADERS[packet.family]
+    segment = largest_segment(route.mtu, packet.family)
     came = f"{device} should send on packets" if leaves else f"{device} has received packets"
     marked = "with DF, " if packet.must_not_fragment else ""
     return Finding(

@@ -1,6 +1,7 @@
 """A keepalive arrived, and what it carries did not go back."""
 
 from gretrace.commands import respond, sysctl
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.forwarding import FORWARD
@@ -65,7 +66,7 @@ def _clear_the_way(case: Case, device: str) -> tuple[Fix, ...]:
 def _by_itself(case: Case, missing: dict[str, int]) -> Fix:
     """Build the fix that has the kernel forward what the keepalive carries, out and back."""
     tunnel, also = case.carrier, ""
-    if tunnel and tunnel.family == 4:
+    if tunnel and kind_of(tunnel).family == 4:
         also = " It opens the tunnel to packets with forged sources."
     if case.drop.reason == "NETFILTER_DROP":
         also += " The firewall has to let them pass as well."

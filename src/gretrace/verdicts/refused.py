@@ -8,6 +8,7 @@ tunnel carries. They give no reason; a counter of the tunnel's errors goes up.
 from collections.abc import Sequence
 
 from gretrace.commands import ip_link
+from gretrace.kernel.kinds import kind_of
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Finding, Fix, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -17,11 +18,11 @@ from gretrace.verdicts.words import (
     describe_packet,
     describe_tunnel,
 )
+from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE
 
 # RFC 3168 section 5
 ECN_MASK, ECN_CE = 3, 3
-ETHERNET_SIZE = 14
-INNER_SIZE = {ETH_P_IP: 20, ETH_P_IPV6: 40}  # pskb_inet_may_pull(), in bytes
+INNER_SIZE = {ETH_P_IP: IPV4_MIN, ETH_P_IPV6: IPV6_SIZE}  # pskb_inet_may_pull(), in bytes
 
 # Where a frame that is too short for an Ethernet header ends before any tunnel refuses it:
 # in __iptunnel_pull_header(), which over IPv6 comes before the lookup.
@@ -213,7 +214,7 @@ def _refused_inside(case: Case) -> Tunnel | None:
     __ip6_tnl_rcv() gives it the tunnel's device before it looks at length and ECN.
     """
     tunnel = case.carrier
-    if not tunnel or not case.is_refused or tunnel.fallback or tunnel.family == 4:
+    if not tunnel or not case.is_refused or tunnel.fallback or kind_of(tunnel).family == 4:
         return None
     return tunnel
 

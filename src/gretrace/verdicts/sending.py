@@ -3,6 +3,7 @@
 import errno
 
 from gretrace.commands import Word, ip_link, run
+from gretrace.kernel.kinds import LEAST_MTU, largest_segment, mtu_that_fits, overhead
 from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -35,18 +36,6 @@ REFUSALS = {
     errno.EACCES: 'the route to {0} says "prohibit"',
     errno.EINVAL: 'the route to {0} is a "blackhole"',
 }
-
-IP_SIZE = {4: 20, 6: 40}
-TCP_SIZE = 20
-ETHERNET_SIZE = 14
-# RFC 2473 section 5.1; iproute2's "encaplimit", which is on unless told not to.
-ENCAPSULATION_LIMIT = 8
-# An ERSPAN header has 8 or 12 bytes, and its GRE header always a sequence number.
-ERSPAN_SIZE = 12 + 4
-
-
-# IPV6_MIN_MTU: a device that takes less carries no IPv6 (addrconf_notify()).
-IPV6_LEAST = 1280
 
 
 @cause("tx-no-route", "the host has no route to the tunnel's remote, or not from its local address")
@@ -102,18 +91,19 @@ def tx_mtu(case: Case) -> Finding | None:
     if not packet or not sending or sending.way.mtu is None or find_circle(case, sending):
         return None
     tunnel, remote, mtu = sending.tunnel, sending.remote, sending.way.mtu
-    fits = mtu - _overhead(tunnel)
+    fits = mtu_that_fits(mtu, tunnel)
     # More than the device takes is an aggregate, which is cut anyway.
     if not fits < packet.length <= tunnel.mtu if inside else packet.length <= mtu:
         return None
     inner = packet if inside else packet.inner
-    segment = fits - IP_SIZE[_version(inner)] - TCP_SIZE
+    segment = largest_segment(fits, _version(inner))
     limit = f"Let {tunnel.name} take no more than fits, so that senders are told in time."
-    if fits < IPV6_LEAST:
-        limit += f" With less than {IPV6_LEAST} bytes it carries no IPv6."
+    # A device that takes less carries no IPv6 (addrconf_notify()).
+    if fits < LEAST_MTU[6]:
+        limit += f" With less than {LEAST_MTU[6]} bytes it carries no IPv6."
     needs = (
         f"The way to {remote} by {sending.way.name} takes {mtu} bytes, of which {tunnel.name} "
-        f"needs {_overhead(tunnel)} for its own headers."
+        f"needs {overhead(tunnel)} for its own headers."
     )
     return Finding(
         summary=f"{tunnel.name} takes packets of {tunnel.mtu} bytes, but only {fits} fit the way "
@@ -216,15 +206,6 @@ def _reroute(case: Case, sending: Sending, note: str) -> Fix:
 
 def _host_prefix(address: Address) -> str:
     return f"{address}/{address.max_prefixlen}"
-
-
-def _overhead(tunnel: Tunnel) -> int:
-    """Return the bytes that a tunnel puts before a packet."""
-    size = IP_SIZE[tunnel.family] + 4
-    size += 4 * ((tunnel.okey is not None) + tunnel.ocsum + tunnel.oseq)
-    size += ENCAPSULATION_LIMIT if tunnel.family == 6 else 0
-    size += ETHERNET_SIZE if tunnel.is_ethernet else 0
-    return size + (ERSPAN_SIZE if tunnel.kind.endswith("erspan") else 0)
 
 
 def _version(inner: Packet | Inner | None) -> int:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from gretrace.commands import Command, Netns, Quoted, Word, ip_link, nft
+from gretrace.kernel.kinds import DEFAULT_LIMIT, kind_of
 from gretrace.model import (
     ETH_P_ERSPAN,
     ETH_P_ERSPAN2,
@@ -12,6 +13,7 @@ from gretrace.model import (
     ETH_P_TEB,
     ETH_P_WCCP,
     Address,
+    Encap,
     Packet,
     Traffic,
     Tunnel,
@@ -28,6 +30,11 @@ _PROTOCOLS = {
 
 # How the kernel stores iproute2's `tos inherit`.
 TOS_INHERIT = 1
+# iproute2 takes that version of ERSPAN where it is told none.
+ERSPAN_DEFAULT = 1
+ENCAP_FLAGS = {"csum": "encap-csum", "csum6": "encap-udp6-csum", "remcsum": "encap-remcsum"}
+# That one only iproute2's ip/link_gre6.c sets by itself.
+ENCAP_DEFAULTS = {4: (), 6: ("csum6",)}
 
 
 # What most often travels in a tunnel (IANA's protocol numbers).
@@ -115,9 +122,10 @@ def clamp_segments(netns: Netns, size: int, device: str | None = None) -> Comman
 
 def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> list[Word]:
     wanted = replace(tunnel, **changes)
+    kind = kind_of(wanted)
     words: list[Word] = ["external"] if wanted.external else _endpoint_words(wanted)
-    if wanted.kind == "erspan" and wanted.ikey is None:
-        words += ["erspan_ver", 0]  # type I
+    if kind.erspan and (version := _erspan_version(wanted)) != ERSPAN_DEFAULT:
+        words += ["erspan_ver", version]
     for name, key in (("ikey", wanted.ikey), ("okey", wanted.okey)):
         if key is not None:
             words += [name, key]
@@ -131,10 +139,15 @@ def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> list[Word]:
     if wanted.link_name:
         words += ["dev", wanted.link_name]
     if wanted.ttl:
-        words += ["ttl" if wanted.family == 4 else "hoplimit", wanted.ttl]
-    if wanted.family == 4:
-        words += _ipv4_words(wanted)
-    return words
+        words += [kind.hop_limit, wanted.ttl]
+    words += _ipv4_words(wanted) if kind.family == 4 else _ipv6_words(wanted)
+    return words + (_encap_words(wanted.encap, kind.family) if wanted.encap else [])
+
+
+def _erspan_version(tunnel: Tunnel) -> int:
+    # erspan_validate() of net/ipv4/ip_gre.c wants a key, but for type I, which has none.
+    is_type_one = tunnel.kind == "erspan" and tunnel.ikey is None and not tunnel.external
+    return 0 if is_type_one else tunnel.erspan_version
 
 
 def _ipv4_words(tunnel: Tunnel) -> list[Word]:
@@ -146,6 +159,20 @@ def _ipv4_words(tunnel: Tunnel) -> list[Word]:
         words.append("nopmtudisc")
     if tunnel.ignore_df:
         words.append("ignore-df")
+    return words
+
+
+def _ipv6_words(tunnel: Tunnel) -> list[Word]:
+    limit = tunnel.encap_limit
+    return [] if limit == DEFAULT_LIMIT else ["encaplimit", "none" if limit is None else limit]
+
+
+def _encap_words(encap: Encap, family: int) -> list[Word]:
+    words: list[Word] = ["encap", encap.type, "encap-sport", encap.sport or "auto"]
+    words += ["encap-dport", encap.dport]
+    for name, word in ENCAP_FLAGS.items():
+        if getattr(encap, name) is not (name in ENCAP_DEFAULTS[family]):
+            words.append(word if getattr(encap, name) else f"no{word}")
     return words
 
 

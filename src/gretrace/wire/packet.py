@@ -33,6 +33,7 @@ GUE_SIZE = 4  # and four bytes for each word of options
 # ICMP and ICMPv6
 _ICMP = (1, 58)
 ETHERNET_SIZE = 14
+IP_SIZE = {4: IPV4_MIN, 6: IPV6_SIZE}  # of an IP header without options, by version
 ERSPAN_SESSION = 0x3FF  # of the second half of struct erspan_base_hdr's first word
 OPTIONAL_FIELDS = 0xF000  # checksum, routing, key, sequence
 

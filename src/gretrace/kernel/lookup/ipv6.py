@@ -3,9 +3,10 @@
 from collections.abc import Hashable, Iterable, Iterator
 from ipaddress import IPv6Address
 
+from gretrace.kernel.kinds import ERSPAN, FRAMES, kind_of
 from gretrace.kernel.lookup.hashes import IPV6_BITS, hash_address, hash_key
 from gretrace.kernel.lookup.table import Table
-from gretrace.kernel.lookup.terms import ERSPAN, FRAMES, Match, Mismatch, Pass, Query, stored_key
+from gretrace.kernel.lookup.terms import Match, Mismatch, Pass, Query, stored_key
 from gretrace.model import Address, Tunnel
 
 # struct ip6gre_net has a table for each combination of addresses that a tunnel may have.
@@ -40,13 +41,13 @@ class Ipv6Table(Table):
             yield Mismatch.KEY
         if not tunnel.up:
             yield Mismatch.DOWN
-        if tunnel.is_ethernet and query.protocol not in FRAMES:
+        if kind_of(tunnel).is_ethernet and query.protocol not in FRAMES:
             yield Mismatch.TYPE
 
     def _found_by(self, tunnel: Tunnel) -> Iterable[tuple[Hashable, ...]]:
         key, table = stored_key(tunnel), _table_of(tunnel)
         remote = tunnel.remote if table & _REMOTE else None
-        carries = (True, False) if not tunnel.is_ethernet else (True,)
+        carries = (True, False) if not kind_of(tunnel).is_ethernet else (True,)
         for frames in carries:
             yield remote, tunnel.local, key, frames
             if table == _LOCAL and tunnel.remote and tunnel.remote != tunnel.local:
@@ -62,7 +63,7 @@ class Ipv6Table(Table):
         yield None, None, key, frames
 
     def _score(self, tunnel: Tunnel, query: Query) -> int:
-        wrong_type = tunnel.is_ethernet != (query.protocol in FRAMES)
+        wrong_type = kind_of(tunnel).is_ethernet != (query.protocol in FRAMES)
         return (tunnel.link != query.link) + 2 * wrong_type
 
     def _replaces(self, match: Match, best: Match, query: Query) -> bool:
@@ -71,7 +72,7 @@ class Ipv6Table(Table):
     def _last_resort(self, query: Query) -> Match | None:
         for tunnel in self._external:
             # struct ip6gre_net keeps the one for ERSPAN apart.
-            if (tunnel.kind == "ip6erspan") == (query.protocol in ERSPAN):
+            if bool(kind_of(tunnel).erspan) == (query.protocol in ERSPAN):
                 return Match(tunnel, Pass.COLLECT_MD)
         return Match(self._fallback, Pass.FALLBACK) if self._fallback else None
 

@@ -5,7 +5,8 @@ from collections.abc import Hashable, Iterable, Iterator
 from itertools import product
 from typing import TypeAlias
 
-from gretrace.kernel.lookup.terms import ERSPAN, FRAMES, Candidate, Mismatch, Query
+from gretrace.kernel.kinds import kind_of
+from gretrace.kernel.lookup.terms import Candidate, Mismatch, Query
 from gretrace.model import Address, Tunnel
 
 # More than anybody reads, and enough to tell one silent tunnel from a crowd.
@@ -40,9 +41,10 @@ class Neighbours:
         for tunnel in sorted(tunnels, key=lambda tunnel: tunnel.ifindex):
             if tunnel.fallback or tunnel.moved:
                 continue
-            kind = tunnel.is_ethernet, tunnel.up
-            group = self._groups[tunnel.family].setdefault(kind, defaultdict(list))
-            key = _key(tunnel.ikey, tunnel.family)
+            kind = kind_of(tunnel)
+            groups = self._groups[kind.family]
+            group = groups.setdefault((kind.is_ethernet, tunnel.up), defaultdict(list))
+            key = _key(tunnel.ikey, kind.family)
             for shared in _subsets([_number(tunnel.remote)], [_number(tunnel.local)], [key]):
                 group[shared].append(tunnel)
 
@@ -84,13 +86,14 @@ def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
     """Tell everything that keeps a tunnel from taking a packet."""
     if not tunnel.up:
         yield Mismatch.DOWN
-    if not _carries(tunnel, query.protocol):
+    kind = kind_of(tunnel)
+    if not kind.carries(query.protocol):
         yield Mismatch.TYPE
     if tunnel.external:
         return
     remote, local = tunnel.remote, tunnel.local
     anywhere = remote is None and local is None
-    if anywhere or tunnel.family == 6:
+    if anywhere or kind.family == 6:
         if (tunnel.ikey or 0) != (query.key or 0):
             yield Mismatch.KEY
     elif tunnel.ikey != query.key:
@@ -104,15 +107,6 @@ def mismatches(tunnel: Tunnel, query: Query) -> Iterator[Mismatch]:
         yield Mismatch.LOCAL
     if remote is not None and remote != query.remote:
         yield Mismatch.REMOTE
-
-
-def _carries(tunnel: Tunnel, protocol: int) -> bool:
-    if tunnel.is_ethernet != (protocol in FRAMES):
-        return False
-    # Only over IPv4 are gretap and erspan in tables of their own.
-    if tunnel.family == 6 or not tunnel.is_ethernet:
-        return True
-    return (tunnel.kind == "erspan") == (protocol in ERSPAN)
 
 
 def _number(address: Address | None) -> int | None:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TypeVar, cast
 
+from gretrace.kernel.kinds import KINDS, tables_of
 from gretrace.kernel.lookup.ipv4 import Ipv4Table
 from gretrace.kernel.lookup.ipv6 import Ipv6Table
 from gretrace.kernel.lookup.near import Neighbours
 from gretrace.kernel.lookup.table import Table
-from gretrace.kernel.lookup.terms import ERSPAN, Candidate, Match, Query, Step, Walk
-from gretrace.model import ETH_P_TEB, Tunnel
+from gretrace.kernel.lookup.terms import Candidate, Match, Query, Step, Walk
+from gretrace.model import Tunnel
 
 Answered = TypeVar("Answered")
 
@@ -59,21 +60,14 @@ class Tables:
         return next(filter(None, (t.lookup(query) for t in self._asked(query))), None)
 
     def _asked(self, query: Query) -> list[Table]:
-        if query.remote.version == 6:
-            return [self._table("ip6gre", ("ip6gre", "ip6gretap", "ip6erspan"))]
-        if query.protocol in ERSPAN:
-            return [self._table("erspan")]
-        if query.protocol == ETH_P_TEB:
-            # A frame that no gretap tunnel takes is offered to the gre tunnels as well: v4.7,
-            # "gre: receive also TEB packets for lwtunnels". Meant for external ones, but any
-            # may win.
-            return [self._table("gretap"), self._table("gre")]
-        return [self._table("gre")]
+        version = query.remote.version
+        return [self._table(name, version) for name in tables_of(version, query.protocol)]
 
-    def _table(self, name: str, kinds: Sequence[str] = ()) -> Table:
+    def _table(self, name: str, version: int) -> Table:
         if name not in self._tables:
-            members = [t for t in self.tunnels if t.kind in (kinds or (name,)) and not t.moved]
-            make = Ipv6Table if kinds else Ipv4Table
+            kinds = {kind.name for kind in KINDS.values() if kind.table == name}
+            members = [t for t in self.tunnels if t.kind in kinds and not t.moved]
+            make = Ipv4Table if version == 4 else Ipv6Table
             self._tables[name] = make(name, members)
         return self._tables[name]
 

@@ -4,13 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gretrace.model import ETH_P_ERSPAN, ETH_P_ERSPAN2, ETH_P_TEB, Address, Tunnel
-
-ERSPAN = (ETH_P_ERSPAN, ETH_P_ERSPAN2)
-
-
-# What an Ethernet frame travels as.
-FRAMES = (ETH_P_TEB, *ERSPAN)
+from gretrace.model import Address, Tunnel
 
 
 def stored_key(tunnel: Tunnel) -> int:
