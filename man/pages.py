@@ -14,9 +14,9 @@ import click
 from click.shell_completion import get_completion_class
 
 from gretrace import __version__
-from gretrace.cli import gretrace
 from gretrace.cli.commands import COMMANDS, load_all
 from gretrace.cli.manual import EXITS, Documented
+from gretrace.cli.outcome import gretrace
 
 SHELLS = {
     "bash": "share/bash-completion/completions/gretrace",

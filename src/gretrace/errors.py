@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     REJECTS_FOUND = 3
     PREREQUISITE_MISSING = 4
+    INTERRUPTED = 130  # as a shell has it: 128 and SIGINT
 
 
 class GretraceError(Exception):
@@ -34,6 +35,18 @@ class PrerequisiteError(GretraceError):
     """The machine lacks something that the command needs."""
 
     exit_code = ExitCode.PREREQUISITE_MISSING
+
+
+def describe_fault(error: Exception) -> tuple[str, str]:
+    """Say in one line what an unforeseen error is, and where in our source: "live.py:51"."""
+    words = str(error).splitlines()
+    place, step = "nowhere of ours", error.__traceback__
+    while step:
+        folder, _, name = step.tb_frame.f_code.co_filename.rpartition("/")
+        if "gretrace" in folder.split("/"):
+            place = f"{name}:{step.tb_lineno}"
+        step = step.tb_next
+    return f"{type(error).__name__}: {words[0] if words else 'no words'}"[:200], place
 
 
 class StalledError(BaseException):

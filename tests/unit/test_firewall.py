@@ -88,6 +88,11 @@ def droppers(chains, **facts):
          [("ip saddr vmap @m", False)]),
         ([match({"&": [meta("mark"), 1]}, 1), DROP], [("& 1 drop", False)]),
         ([7], [("?", False)]),
+        ([{}], [("?", False)]),
+        ([{"vmap": {"key": CT, "data": {"set": [["established", {}]]}}}], [("?", False)]),
+        ([match({}, 1), DROP], [("?", False)]),
+        ([{"jump": {"target": {}}}], []),
+        ([match(payload("ip", "saddr"), {"set": ["10.0.0.1"] * 999}), DROP], []),
     ],
 )  # fmt: skip
 def test_one_rule(expressions, expected):
@@ -177,11 +182,59 @@ def test_iptables():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"nftables": 5}', '{"nftables": [5, {"rule": 5}, {"chain": null}]}']
+    "text",
+    [
+        *("", "[]", "{", '{"nftables": 5}', '{"nftables": [5, {"rule": 5}, {"chain": null}]}'),
+        *('{"nftables": [{}]}', "[" * 10**5, '{"nftables": [' + "9" * 5000 + "]}"),
+    ],
 )
 def test_garbage_is_no_ruleset(text):
     assert parse_nft(text) == []
     assert parse_iptables(text + "\n*\n:\n-A\n-A x\n-A x -s '\n", "iptables-legacy", "ip") != 5
+
+
+def test_a_chain_of_any_kind_is_read_and_asked():
+    values = [None, 5, {}, [], "input", "9" * 5000]
+    for name in ("family", "table", "name", "hook", "policy", "prio", "dev", "handle"):
+        for value in values:
+            chain = {"family": "inet", "table": "f", "name": "c", **BASE, name: value}
+            rule = {"family": "inet", "table": "f", "chain": "c", "expr": [DROP], name: value}
+            text = json.dumps({"nftables": [{"chain": chain}, {"rule": rule}]})
+            for found in find_droppers(parse_nft(text), ["input"], FACTS):
+                assert all(str(dropper) for dropper in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "action"),
+    [
+        ("", "continue"),
+        ("-j DROP", "drop"),
+        ('-m comment --comment "it is \\"so\\" -j DROP" -j ACCEPT', "accept"),
+        ('-m comment --comment "', "continue"),
+        ("-p", "continue"),
+        ("! -s", "continue"),
+        ("-j", "jump"),
+        ('-m comment --comment "" -j DROP', "drop"),
+    ],
+)
+def test_an_iptables_rule_of_any_form_is_read(rule, action):
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {rule}\nCOMMIT\n"
+    (chain,) = parse_iptables(text, "iptables-legacy", "ip")
+    assert [read.action for read in chain.rules] == [action]
+    assert all(str(d) for found in find_droppers([chain], ["input"], FACTS) for d in found)
+
+
+def seconds_to_read(count):
+    """The processor time that a ruleset of `count` rules takes to be read, in each form."""
+    saved = "*filter\n:INPUT ACCEPT\n" + '-A INPUT -s 10.0.0.1/32 -m x "a b" -j DROP\n' * count
+    begin = time.process_time()
+    parse_iptables(saved, "iptables-legacy", "ip")
+    return time.process_time() - begin
+
+
+def test_a_ruleset_is_read_in_time_that_grows_with_its_length():
+    few = min(seconds_to_read(5000) for _ in range(3))
+    assert seconds_to_read(20_000) < 4 * few * 2
 
 
 def test_without_a_tool_nothing_is_known(monkeypatch):

@@ -11,8 +11,9 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from gretrace.cli import complete, gretrace
+from gretrace.cli import complete
 from gretrace.cli.commands import COMMANDS, load
+from gretrace.cli.outcome import gretrace
 from gretrace.host.netlink import Link
 from man import pages
 

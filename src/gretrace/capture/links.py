@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-LAST_NS = 253_402_300_799 * 10**9  # the end of the year 9999
+LAST_NS = 2**64 - 1  # in the year 2554, where the kernel's own times end
 MICROSECONDS = 10**6
 
 # EtherTypes as on the wire: 802.1Q, 802.1ad and what QinQ was before; IPv4 and IPv6

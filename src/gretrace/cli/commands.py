@@ -1,6 +1,7 @@
 """The commands of gretrace, each imported when it is called: start-up counts."""
 
 import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -24,13 +25,20 @@ COMMANDS = {
 class Commands(click.Group):
     """The group of all commands."""
 
+    called: str | None = None  # the command that runs
+
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         """Import a command; None where there is none of that name."""
-        return load(name) if name in COMMANDS else None
+        command = load(name) if name in COMMANDS else None
+        self.called = name
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            # All is imported, so that Ctrl-C can be answered from here on; see main().
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what each command does without importing it."""

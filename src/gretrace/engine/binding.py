@@ -27,12 +27,18 @@ class Function:
         self._name, self._result, self._arguments = name, result, arguments
 
     def __call__(self, *values: Any) -> Any:
-        """Call it; raises PrerequisiteError where libbpf is not installed."""
+        """Call it; raises PrerequisiteError where libbpf is not installed, or has no such."""
         return self._function(*values)
 
     @cached_property
     def _function(self) -> Any:
-        function = getattr(_library(), self._name)
+        try:
+            function = getattr(_library(), self._name)
+        except AttributeError:
+            raise PrerequisiteError(
+                f"libbpf.so.1 is too old: it has no {self._name}()",
+                "install libbpf 1.1 or newer, as Debian 12 has it",
+            ) from None
         function.restype, function.argtypes = self._result, self._arguments
         return function
 

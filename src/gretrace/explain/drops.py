@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 from gretrace.engine import DropTable, Lost
 from gretrace.engine.decode import decode_drop
 from gretrace.engine.wanted import Wanted
+from gretrace.explain.faults import Faults
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
@@ -71,6 +72,7 @@ class Explainer:
         self.totals = Totals()
         # Packets that were freed by design, by the words that say so.
         self.freed: Counter[str] = Counter()
+        self.faults = Faults()
         # When the table was read, and how long that took, in seconds.
         self._read_at = self._reading = 0.0
         # What was read of each namespace, by its inode, during one look at the drops.
@@ -173,6 +175,11 @@ class Explainer:
         )
 
     def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
+        verdict = self._explain(drop, table, iif)
+        self.faults.note(verdict.faults)
+        return verdict
+
+    def _explain(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
         if table is None:
             return explain(Case(drop, None, iif=iif))
         if table.namespace.inode not in self._hosts:
@@ -218,6 +225,8 @@ def follow(
         is_due = done or time.monotonic() >= due
         seen = explainer.observe(grown=is_due or limit is not None, overdue=lambda: watch.overdue)
         teller.tell(seen, is_due=is_due)
+        for sentence in explainer.faults.sentences():
+            tell(sentence)
         done = done or (limit is not None and explainer.total >= limit)
         if done:
             teller.tell_rest()

@@ -7,6 +7,7 @@ from gretrace.capture import Frame
 from gretrace.commands import HERE, Netns
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.drops import HEARD_AT_MOST, Output
+from gretrace.explain.faults import Faults
 from gretrace.explain.replay import ReplayedHost
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
@@ -68,6 +69,7 @@ class Reader:
 
     def __init__(self, scene: Scene, wanted: Wanted) -> None:
         self._scene, self._wanted = scene, wanted
+        self._faults = Faults()
         self.replayed = ReplayedHost(scene.tables, scene.netns, scene.link_index, self._admits)
 
     def read(self, frames: Iterable[Frame], limit: int | None) -> None:
@@ -83,9 +85,11 @@ class Reader:
         reports: dict[Identity, Report] = {}
         # Judged only now: which tunnels work is known from all of the capture.
         for drop, iif in self.replayed.drops():
+            verdict = explain(self._case(drop, iif))
+            self._faults.note(verdict.faults)
             identity, report, _ = totals.add(
                 drop,
-                explain(self._case(drop, iif)),
+                verdict,
                 tuple_of(drop, self._scene.tables),
                 count=drop.count,
                 iif=iif,
@@ -99,6 +103,7 @@ class Reader:
 
     def remarks(self) -> Iterable[str]:
         """Tell, in sentences, what the capture does not show."""
+        yield from self._faults.sentences()
         seen = self.replayed
         if not seen.packets:
             yield "the capture is empty"

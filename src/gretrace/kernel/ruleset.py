@@ -13,6 +13,9 @@ from typing import TypeAlias
 # What is known of a packet, by the name that nft has for it; what is not known is left out.
 Facts: TypeAlias = Mapping[str, str]
 
+# So many characters of a rule are kept to show it by; its sets may have thousands of elements.
+TEXT = 200
+
 ADDRESSES = ("saddr", "daddr")
 # What is compared again and again; a value of a rule is read once for all the packets of a look.
 _RANGES_KEPT = 1 << 14

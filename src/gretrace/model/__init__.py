@@ -32,6 +32,7 @@ from gretrace.model.protocols import (
 )
 from gretrace.model.report import (
     Confidence,
+    Fault,
     Finding,
     Fix,
     Report,
@@ -59,6 +60,7 @@ __all__ = [
     "Decision",
     "Drop",
     "Encap",
+    "Fault",
     "Finding",
     "Fix",
     "GreHeader",

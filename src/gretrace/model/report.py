@@ -44,11 +44,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """A cause that could not be asked about a drop."""
+
+    cause: str
+    what: str  # the error, in one line
+    place: str  # where in the source: "filtering.py:51"
+    is_ours: bool  # False: the host did not let itself be asked
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Why a packet was dropped, in words, and what to do about it."""
 
     cause: str
     finding: Finding
+    faults: tuple[Fault, ...] = ()  # what went wrong before it was found
 
 
 @dataclass(frozen=True, slots=True)

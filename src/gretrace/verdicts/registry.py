@@ -1,10 +1,11 @@
 """All causes, each entered by the function that recognises it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from gretrace.model import Finding, Verdict
+from gretrace.errors import GretraceError, describe_fault
+from gretrace.model import Fault, Finding, Fix, Verdict, Where
 from gretrace.verdicts.case import Case
 
 Recognise: TypeAlias = Callable[[Case], Finding | None]
@@ -41,9 +42,45 @@ def cause(
 
 
 def explain(case: Case) -> Verdict:
-    """Return the verdict of the cause that recognises the drop."""
+    """Return the verdict of the cause that recognises the drop.
+
+    A cause that fails recognises nothing: the packet was dropped all the same.
+    """
+    faults: list[Fault] = []
     for known in CAUSES:
-        finding = known.recognise(case)
-        if finding:
-            return Verdict(known.name, finding)
-    raise AssertionError("the cause `other` recognises everything")
+        try:
+            finding = known.recognise(case)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            faults.append(_fault(known.name, error))
+        else:
+            if finding:
+                return Verdict(known.name, _admit(finding, faults), _once(faults))
+    return Verdict(CAUSES[-1].name, _admit(_least(case), faults), _once(faults))
+
+
+def _fault(cause_name: str, error: Exception) -> Fault:
+    # A namespace that is gone, or an answer that the kernel refuses.
+    is_ours = not isinstance(error, (GretraceError, OSError))
+    return Fault(cause_name, *describe_fault(error), is_ours=is_ours)
+
+
+def _once(faults: list[Fault]) -> tuple[Fault, ...]:
+    """Take of what fails in many causes the first."""
+    return tuple({(fault.what, fault.place): fault for fault in reversed(faults)}.values())[::-1]
+
+
+def _admit(finding: Finding, faults: list[Fault]) -> Finding:
+    """Say what could not be asked; of a cause that was found, nothing else was needed."""
+    said = [f"Whether it was {f.cause} could not be asked ({f.what})." for f in _once(faults)]
+    return replace(finding, evidence=(*finding.evidence, *said))
+
+
+def _least(case: Case) -> Finding:
+    """Say what needs no looking."""
+    place = case.drop.place
+    return Finding(
+        summary=f"A packet was freed by the kernel in {place}.",
+        evidence=(),
+        fix=(Fix(Where.HERE, f"See what {place.function} of this kernel checks."),),
+        path=(str(place),),
+    )

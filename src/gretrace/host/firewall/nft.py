@@ -2,11 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gretrace.kernel.ruleset import Chain, Match, Rule
+from gretrace.kernel.ruleset import TEXT, Chain, Match, Rule
 
 _VERDICTS = ("accept", "drop", "reject", "return", "jump", "goto")
 # Statements that do not decide whether a rule applies.
@@ -20,7 +20,7 @@ def parse_nft(text: str) -> list[Chain]:
     try:
         told = json.loads(text)["nftables"]
         objects = [(kind, value) for item in told for kind, value in item.items()]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
     rules: defaultdict[tuple[str, ...], list[Rule]] = defaultdict(list)
     for kind, value in objects:
@@ -33,10 +33,10 @@ def parse_nft(text: str) -> list[Chain]:
             table=str(value.get("table")),
             name=str(value.get("name")),
             rules=tuple(rules[_owner(value, "name")]),
-            hook=value.get("hook"),
+            hook=_text(value, "hook"),
             priority=value["prio"] if isinstance(value.get("prio"), int) else 0,
-            policy=value.get("policy", "accept"),
-            device=value["dev"] if isinstance(value.get("dev"), str) else None,
+            policy=_text(value, "policy") or "accept",
+            device=_text(value, "dev"),
         )
         for kind, value in objects
         if kind == "chain" and isinstance(value, dict)
@@ -47,38 +47,57 @@ def _owner(value: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(str(value.get(part)) for part in ("family", "table", name))
 
 
+def _text(value: Mapping[str, Any], name: str) -> str | None:
+    return value[name] if isinstance(value.get(name), str) else None
+
+
+def _handle(value: Mapping[str, Any]) -> int | None:
+    return value["handle"] if isinstance(value.get("handle"), int) else None
+
+
 def _nft_rule(value: Mapping[str, Any]) -> list[Rule]:
     try:
         return list(_nft_rules(value))
-    except (ValueError, TypeError, KeyError, AttributeError, LookupError, StopIteration):
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         # Whatever it is, it may be what dropped the packet.
-        return [Rule("?", "drop", (Match("?"),), handle=value.get("handle"))]
+        return [Rule("?", "drop", (Match("?"),), handle=_handle(value))]
+
+
+def _only(value: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return what an object of one item holds; raises LookupError for an empty one."""
+    for item in value.items():
+        return item
+    raise LookupError
 
 
 def _nft_rules(value: Mapping[str, Any]) -> Iterator[Rule]:
     """Read a rule; one with a verdict map becomes one rule an element."""
     matches: list[Match] = []
     words: list[str] = []
-    rule = Rule("", "continue", handle=value.get("handle"))
+    rule = Rule("", "continue", handle=_handle(value))
     for expression in value["expr"]:
-        kind, body = next(iter(expression.items()))
+        kind, body = _only(expression)
         if kind == "match":
             matches += _nft_match(body)
             words.append(_show_match(body))
         elif kind == "vmap":
             words.append(f"{_show(body.get('key'))} vmap {_show(body.get('data'))}")
-            yield from _mapped(replace(rule, text=" ".join(words), matches=tuple(matches)), body)
+            yield from _mapped(replace(rule, text=_join(words), matches=tuple(matches)), body)
             return
         elif kind in _VERDICTS:
-            target = body.get("target") if isinstance(body, dict) else None
-            text = " ".join([*words, kind, *([str(target)] if kind in ("jump", "goto") else [])])
+            target = _text(body, "target") if isinstance(body, dict) else None
+            text = _join([*words, kind, *([str(target)] if kind in ("jump", "goto") else [])])
             yield replace(rule, text=text, action=kind, matches=tuple(matches), target=target)
             return
         elif kind not in _SILENT:
             # An iptables extension, a limit: nobody here can tell.
             matches.append(Match(str(kind)))
             words.append(str(kind))
-    yield replace(rule, text=" ".join(words), matches=tuple(matches))
+    yield replace(rule, text=_join(words), matches=tuple(matches))
+
+
+def _join(words: Iterable[str]) -> str:
+    return " ".join(words)[:TEXT]
 
 
 def _mapped(rule: Rule, body: Mapping[str, Any]) -> Iterator[Rule]:
@@ -88,13 +107,13 @@ def _mapped(rule: Rule, body: Mapping[str, Any]) -> Iterator[Rule]:
         # A map with a name, whose elements may say anything.
         yield replace(rule, action="drop", matches=(*rule.matches, Match("map")))
     for value, verdict in elements:
-        action, target = next(iter(verdict.items()))
+        action, target = _only(verdict)
         wanted = {"left": body.get("key"), "right": value, "op": "=="}
         yield replace(
             rule,
             action=action,
             matches=(*rule.matches, *_nft_match(wanted)),
-            target=target.get("target") if isinstance(target, dict) else None,
+            target=_text(target, "target") if isinstance(target, dict) else None,
         )
 
 
@@ -103,7 +122,7 @@ def _nft_match(body: Mapping[str, Any]) -> list[Match]:
     negated = body.get("op") == "!="
     if body.get("op") not in ("==", "in", "!=") or not isinstance(left, dict):
         return [Match("expression")]
-    kind, what = next(iter(left.items()))
+    kind, what = _only(left)
     key = what.get("key") if isinstance(what, dict) else None
     if kind == "meta" and key in ("iifname", "iif", "oifname", "oif"):
         return [Match(key.removesuffix("name") + "name", values, negated)]
