@@ -13,15 +13,15 @@ def summary(every: Iterable[Total]) -> str:
     from tabulate import tabulate
 
     totals = sorted(every, key=lambda total: -total.count)
-    several = len({total.netns for total in totals}) > 1
+    several = len({total.netns for total in totals if total.netns}) > 1
     rows = [
         {
             "packets": total.count,
             "cause": total.cause,
             "tunnel": total.tunnel or "-",
-            "remote": total.tuple.remote or "any",
-            "local": total.tuple.local or "any",
-            "key": "none" if total.tuple.key is None else total.tuple.key,
+            "remote": total.tuple.remote or ("any" if total.reports == 1 else "many"),
+            "local": total.tuple.local or ("any" if total.reports == 1 else "many"),
+            "key": _key(total),
             "protocol": "-" if total.tuple.protocol is None else f"{total.tuple.protocol:#06x}",
             "iif": total.iif or "-",
             **({"namespace": total.namespace or total.netns} if several else {}),
@@ -34,3 +34,9 @@ def summary(every: Iterable[Total]) -> str:
         packets = sum(total.count for total in rest)
         table += f"\n... and {len(rest)} more, of {packets} packets; -o json shows each"
     return table
+
+
+def _key(total: Total) -> int | str:
+    if total.reports > 1:
+        return "many"
+    return "none" if total.tuple.key is None else total.tuple.key
