@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from gretrace.cli import run
 from gretrace.errors import UsageError
 from gretrace.host.tunnels_file import parse_tunnels, read_tunnels
 from gretrace.model import Encap, Tunnel
@@ -251,9 +253,20 @@ def test_a_directory(tmp_path):
 
 
 def test_no_text(tmp_path):
-    (tmp_path / "capture").write_bytes(b"\xd4\xc3\xb2\xa1")
-    with pytest.raises(UsageError, match=r"capture is no text; give the output of `gretrace tunn"):
+    (tmp_path / "capture").write_bytes(b"\xd4\xc3\xb2\xa1\n")
+    with pytest.raises(UsageError, match=r"capture, line 1 is no JSON; give the output of `gretr"):
         read_tunnels(str(tmp_path / "capture"))
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\x1b]0;mine\x07"])
+def test_a_name_as_iproute2_writes_it(monkeypatch, tmp_path, name):
+    data = json.dumps([link("g1")]).encode().replace(b'"g1"', b'"' + name + b'"')
+    (tmp_path / "links").write_bytes(data)
+    (told,) = read_tunnels(str(tmp_path / "links"))
+    assert told.name == os.fsdecode(name)
+    stdin = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert run(["lookup", "1.2.3.4", "1.2.3.5", "--tunnels", "-"]) == 0
 
 
 def without(entry, *way):
@@ -287,6 +300,11 @@ DATA = ("linkinfo", "info_data")
         (without(link("g1"), *DATA), "links.json, entry 1 lacks info_data"),
         (without(link("g1"), *DATA, "remote"), "links.json, entry 1 lacks remote"),
         (changed(link("g1"), "no", "ifindex"), 'ifindex is "no", not a number'),
+        (changed(link("g1"), "a/b", "ifname"), 'ifname is "a/b", not a name'),
+        (changed(link("g1"), "a b", "ifname"), 'ifname is "a b", not a name'),
+        (changed(link("g1"), "a\n", "ifname"), r'ifname is "a\\n", not a name'),
+        (changed(link("g1"), "", "ifname"), 'ifname is "", not a name'),
+        (changed(link("g1"), "a" * 256, "ifname"), "not a name"),
         (changed(link("g1"), True, "ifindex"), "ifindex is true, not a number"),
         (changed(link("g1"), "UP", "flags"), 'flags is "UP", not a list of names'),
         (changed(link("g1"), [], "linkinfo"), r"linkinfo is \[\], not a JSON object"),

@@ -1,5 +1,6 @@
 """The format pcapng (draft-ietf-opsawg-pcapng): sections, interfaces, packets, all as blocks."""
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ def _interface(section: _Section, described: Any) -> Interface:
     exponent = resolution[0] if resolution else 6
     return Interface(
         described.linktype,
-        name.rstrip(b"\0").decode("utf-8", "replace") if name else None,
+        os.fsdecode(name.rstrip(b"\0")) if name else None,
         2 ** (exponent & 0x7F) if exponent & 0x80 else 10**exponent,
         section.number(offset) if offset else 0,
     )

@@ -14,6 +14,7 @@ from gretrace.errors import ExitCode
 from gretrace.host.facts import Host
 from gretrace.host.tunnels import TunnelTable
 from gretrace.render.checks import to_lines, to_text
+from gretrace.render.door import put
 
 
 @click.command(
@@ -39,8 +40,8 @@ def check(netns: str | None, output: str, color: str, verbose: bool) -> int:
         checks = list(run_all(Machine(table, Host(table))))
     Voice(verbose).detail()
     if output == "json":
-        click.echo(to_lines(checks))
+        put(sys.stdout, to_lines(checks))
     else:
-        click.echo(to_text(checks, color=wants_color(color, sys.stdout)))
+        put(sys.stdout, to_text(checks, color=wants_color(color, sys.stdout)))
     lacking = any(made.state is State.MISSING for made in checks)
     return ExitCode.PREREQUISITE_MISSING if lacking else ExitCode.HEALTHY

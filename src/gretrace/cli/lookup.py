@@ -1,6 +1,5 @@
 """`gretrace lookup`: which tunnel does the kernel choose, live or for a packet to come."""
 
-import json
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -33,6 +32,7 @@ from gretrace.live import Watch
 from gretrace.lookups.follow import Follower, follow
 from gretrace.lookups.predict import predict, predict_elsewhere
 from gretrace.model import Address
+from gretrace.render.door import json_line, put
 from gretrace.render.lookup import JsonLookups, TextLookups, explanation, to_record
 
 PROTOCOLS = {
@@ -151,9 +151,10 @@ def _predict(
     )  # fmt: skip
     answer = _answer(query, tunnels, iif, netns)
     if output == "json":
-        click.echo(json.dumps(to_record(answer)))
+        put(sys.stdout, json_line(to_record(answer)))
     else:
-        click.echo(explanation(answer, color=wants_color(color, sys.stdout), walks=verbose))
+        color_it = wants_color(color, sys.stdout)
+        put(sys.stdout, explanation(answer, color=color_it, walks=verbose))
 
 
 def _answer(query: Query, tunnels: str | None, iif: str | None, netns: str | None) -> Answer:

@@ -15,6 +15,7 @@ from gretrace.cli import complete
 from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
 from gretrace.model import Address
+from gretrace.render.door import line, put
 from gretrace.render.record import JsonOutput
 from gretrace.render.text import TextOutput
 from gretrace.wire.keys import parse_key
@@ -140,13 +141,12 @@ class Voice:
 
     def note(self, text: str) -> None:
         """Say something about the run itself."""
-        click.echo(f"gretrace: {text}", err=True)
+        put(sys.stderr, line(f"gretrace: {text}"))
 
     def detail(self) -> None:
         """Repeat what libbpf and the kernel said, if the user wants to know."""
         if self.verbose:
-            for line in said():
-                click.echo(line, err=True)
+            put(sys.stderr, *map(line, said()))
 
 
 def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutput | TextOutput:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 import click
@@ -12,6 +13,7 @@ import click
 from gretrace.cli.commands import Commands, version
 from gretrace.errors import ExitCode, GretraceError, StalledError, describe_fault
 from gretrace.live import is_stalled
+from gretrace.render.door import line, put
 
 # What write(2) says of a stream that takes no more.
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -19,7 +21,7 @@ UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def _say_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(version())
+        put(sys.stdout, line(version()))
         context.exit()
 
 
@@ -42,13 +44,14 @@ def gretrace(context: click.Context) -> int | None:
     """Say why a GRE tunnel is broken, on the kernel that is running."""
     if context.invoked_subcommand:
         return None
-    click.echo(context.get_help(), err=True)
+    put(sys.stderr, *map(line, context.get_help().splitlines()))
     return ExitCode.USAGE
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     _open_closed_streams()
+    _take_any_character()
     try:
         return _run(arguments)
     except GretraceError as error:
@@ -103,6 +106,17 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
+def _take_any_character() -> None:
+    """Escape what the terminal's encoding does not have; it is no reason to fail."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def _discard(stream: TextIO) -> None:
     """Let what is still to be written to a stream that takes no more, at exit too, go nowhere."""
     with suppress(OSError, ValueError):  # a stream of a test may have no descriptor
@@ -120,7 +134,7 @@ def _fail_by_fault(error: Exception) -> int:
 
 def _fail(message: str, code: ExitCode) -> int:
     try:
-        click.echo(f"gretrace: {message}", err=True)
+        put(sys.stderr, line(f"gretrace: {message}"))
     except OSError:
         # Then the code is all that is left to say it.
         _discard(sys.stderr)

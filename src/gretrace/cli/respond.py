@@ -22,10 +22,10 @@ from gretrace.host.features import require_gre, require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder
-from gretrace.keepalive.respond import Attached, Attendant
-from gretrace.keepalive.selection import can_answer
+from gretrace.keepalive.respond import Attached, Attendant, can_answer
 from gretrace.live import Watch
 from gretrace.model import Tunnel
+from gretrace.render.door import put
 from gretrace.render.keepalive import KeepaliveOutput
 from gretrace.render.listing import Listed, responder_lines, responder_table
 
@@ -118,10 +118,11 @@ def respond(
         _remark(voice, attached, table.tunnels)
         listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
         if listing or not (watch or follow):
-            click.echo(responder_lines(listing) if output == "json" else responder_table(listing))
+            shown = responder_lines(listing) if output == "json" else responder_table(listing)
+            put(sys.stdout, shown)
         if not watch and not follow:
             return
-        shown = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
+        follower = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
         with Watch(duration) as until, closing(attend):
             if follow:
                 # Before anyone is told that nothing will be missed from here on.
@@ -130,7 +131,7 @@ def respond(
             attend.stay(
                 until,
                 voice.note,
-                shown.show if follow else None,
+                follower.show if follow else None,
                 watch_new=watch,
             )
 

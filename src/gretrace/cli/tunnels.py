@@ -1,5 +1,6 @@
 """`gretrace tunnels`: every GRE tunnel, its keys, errors and responder."""
 
+import sys
 import time
 from contextlib import closing
 
@@ -11,6 +12,7 @@ from gretrace.host.features import require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder
+from gretrace.render.door import put
 from gretrace.render.listing import Listed, to_lines, tunnel_table
 
 
@@ -38,4 +40,4 @@ def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
         ]
     voice.detail()
     as_json = output == "json"
-    click.echo(to_lines(listing) if as_json else tunnel_table(listing, time.time_ns()))
+    put(sys.stdout, to_lines(listing) if as_json else tunnel_table(listing, time.time_ns()))

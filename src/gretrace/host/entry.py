@@ -4,6 +4,7 @@ Whatever a field holds that is not what it should be ends in a UsageError that n
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +17,9 @@ from gretrace.wire.keys import MAX_KEY, parse_key
 
 FORMATS = "`gretrace tunnels -o json` or `ip -d -j link show`"
 REMEDY = f"give the output of {FORMATS}"
+# What a device may be called (dev_valid_name() of net/core/dev.c). It may be longer here, as our
+# own output has escapes where a character does not print.
+NAME = re.compile(r"[^/: \t\n\v\f\r\0]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,11 @@ class Entry:
         raise UsageError(f"{self.place} lacks {field}", REMEDY)
 
     def text(self, field: str) -> str:
-        """Return a text that is not empty."""
+        """Return a name, or another word of that kind."""
         value = self.fields.get(field)
-        return value if isinstance(value, str) and value else self.fail(field, "a name")
+        if isinstance(value, str) and NAME.fullmatch(value):
+            return value
+        return self.fail(field, "a name")
 
     def number(self, field: str, default: int | None = None) -> int:
         """Return a number."""

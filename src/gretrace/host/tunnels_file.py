@@ -198,15 +198,17 @@ def _entries(values: list[Any], name: str) -> list[Entry]:
 
 def _load(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        # iproute2 writes control characters of a name as they are.
+        return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         raise UsageError(f"{place} is no JSON", REMEDY) from None
 
 
 def _read(source: str, name: str) -> str:
     try:
-        return sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
+        if source == STDIN:
+            return sys.stdin.read()
+        # A name may be no UTF-8, which is no reason to refuse the rest.
+        return Path(source).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"cannot read {name} ({error.strerror})", f"{REMEDY} in a file") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} is no text", REMEDY) from None

@@ -8,27 +8,25 @@ from typing import Protocol
 
 from gretrace.engine import LOOKUP_WINDOW, LookupsLost, LookupTable
 from gretrace.engine.decode import decode_decision, decode_lookup_entry
-from gretrace.host.namespaces import Namespace
-from gretrace.host.tables import TunnelTables
+from gretrace.host.tunnels import TunnelTables
 from gretrace.kernel.lookup import Answer, Tables
 from gretrace.live import Readable, Watch
 from gretrace.lookups.predict import judge
 from gretrace.model import Decision
+from gretrace.render.door import Shown
 
 # How often lost and uncounted packets are told, and the longest wait for a change, in seconds.
 TICK = 1.0
 TIME_SIZE = 8
-# So many rendered answers are kept. Strangers can make any number of them.
-PREPARED_AT_MOST = 1 << 16
 
 
 class Output(Protocol):
     """Where answers go. What does not change from packet to packet is prepared once."""
 
-    def prepare(self, answer: Answer) -> str:
+    def prepare(self, answer: Answer) -> Shown:
         """Render all of an answer but its time."""
 
-    def show(self, time_ns: int, prepared: str) -> None:
+    def show(self, time_ns: int, prepared: Shown) -> None:
         """Show the answer to one packet."""
 
     def flush(self) -> None:
@@ -42,14 +40,14 @@ class Follower:
     """Turns what the kernel decided since the last look into answers."""
 
     def __init__(
-        self, lookups: LookupTable, tables: TunnelTables, prepare: Callable[[Answer], str]
+        self, lookups: LookupTable, tables: TunnelTables, prepare: Callable[[Answer], Shown]
     ) -> None:
         self._lookups, self._tables, self._prepare = lookups, tables, prepare
         self._clock_offset = time.time_ns() - time.monotonic_ns()
         # By all of an event but its time: a flood is of few kinds.
-        self._prepared: dict[bytes, str] = {}
+        self._prepared: dict[bytes, Shown] = {}
 
-    def observe(self) -> Iterator[tuple[int, str]]:
+    def observe(self) -> Iterator[tuple[int, Shown]]:
         """Yield the time (CLOCK_REALTIME, ns) and the prepared answer of each new decision."""
         events = self._lookups.take()
         for table in self._tables.opened():
@@ -59,8 +57,6 @@ class Follower:
             identity = event[TIME_SIZE:]
             prepared = self._prepared.get(identity)
             if prepared is None:
-                if len(self._prepared) >= PREPARED_AT_MOST:
-                    self._prepared.clear()
                 decision = decode_decision(event, self._clock_offset)
                 prepared = self._prepared[identity] = self._prepare(self._answer(decision))
             moment = int.from_bytes(event[:TIME_SIZE], sys.byteorder) + self._clock_offset
@@ -68,16 +64,9 @@ class Follower:
         for table in self._tables.opened():
             table.settle()
 
-    def let_go(self) -> list[Namespace] | None:
-        """Let go of namespaces that nobody else has; return them where they were all."""
-        departed = self._tables.departed()
-        ends = self._tables.are_all(departed)
-        self._tables.let_go(departed)
-        return [table.namespace for table in departed] if ends else None
-
     def bells(self, *, busy: bool) -> list[Readable]:
         """Return what to wait for. While packets come, the next look is a matter of time."""
-        return [*self._tables.bells(), *(() if busy else (self._lookups,))]
+        return [*self._tables.opened(), *(() if busy else (self._lookups,))]
 
     def lost(self) -> LookupsLost:
         """Return what was not seen, or not shown one by one."""
@@ -93,7 +82,7 @@ class Follower:
         return [(self._answer(decision), decision.count) for decision in decisions]
 
     def _answer(self, decision: Decision) -> Answer:
-        table = self._tables.of(decision.netns, decision.netns_cookie)
+        table = self._tables.of(decision.netns)
         if table is None:
             return judge(decision, Tables(), None)
         answer = judge(decision, table.tables, table)
@@ -130,11 +119,6 @@ def follow(
             shown += 1
             busy = True
         output.flush()
-        gone = follower.let_go()
-        for namespace in gone or ():
-            tell(namespace.gone)
-        if gone:
-            break
         if time.monotonic() >= due or watch.stopped:
             due = time.monotonic() + TICK
             lost = _tell_lost(follower, lost, tell)

@@ -1,13 +1,11 @@
 """Checks as a table or as JSON, one object a line."""
 
-import json
 from collections.abc import Sequence
 from typing import Protocol
 
 from gretrace.commands import Command
-from gretrace.render.text import DIM, GREEN, RED, Painter
+from gretrace.render.door import DIM, GREEN, RED, YELLOW, Painter, Shown, join, json_lines
 
-YELLOW = "33"
 COLORS = {"ok": GREEN, "missing": RED, "warning": YELLOW, "absent": DIM}
 
 
@@ -31,29 +29,27 @@ class Check(Protocol):
         """The line that helps."""
 
 
-def to_lines(checks: Sequence[Check]) -> str:
+def to_lines(checks: Sequence[Check]) -> Shown:
     """Build one JSON object a line."""
-    return "\n".join(
-        json.dumps(
-            {
-                "check": c.name,
-                "state": c.state,
-                "found": c.found,
-                "remedy": c.remedy and str(c.remedy),
-            }
-        )
-        for c in checks
+    return json_lines(
+        {
+            "check": check.name,
+            "state": check.state,
+            "found": check.found,
+            "remedy": check.remedy and str(check.remedy),
+        }
+        for check in checks
     )
 
 
-def to_text(checks: Sequence[Check], *, color: bool) -> str:
+def to_text(checks: Sequence[Check], *, color: bool) -> Shown:
     """Write a line for each check, and below it the remedy where there is one."""
     paint = Painter(color=color)
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
-        state = paint(COLORS[check.state], f"{check.state:<7}")
-        lines.append(f"{state}  {check.name:<{width}}  {check.found}")
+        state = (COLORS[check.state], f"{check.state:<7}")
+        lines.append(paint(state, f"  {check.name:<{width}}  {check.found}"))
         if check.remedy:
-            lines.append(f"{'':<9}{'':<{width}}  -> {check.remedy}")
-    return "\n".join(lines)
+            lines.append(paint(f"{'':<9}{'':<{width}}  -> {check.remedy}"))
+    return join(lines)

@@ -1,9 +1,9 @@
 """Keepalives as lines and as JSON, one each."""
 
-import json
 from typing import Any, TextIO
 
 from gretrace.model import Keepalive
+from gretrace.render.door import Shown, json_line, line, put
 from gretrace.render.record import show_time
 
 # As many bytes as a person reads at once.
@@ -21,11 +21,9 @@ class KeepaliveOutput:
     def show(self, keepalive: Keepalive) -> None:
         """Write one."""
         if self._as_json:
-            line = json.dumps(to_record(keepalive, headers=self._headers))
+            put(self._stream, json_line(to_record(keepalive, headers=self._headers)))
         else:
-            line = to_line(keepalive, headers=self._headers)
-        self._stream.write(line + "\n")
-        self._stream.flush()
+            put(self._stream, to_line(keepalive, headers=self._headers))
 
 
 def to_record(keepalive: Keepalive, *, headers: bool) -> dict[str, Any]:
@@ -41,9 +39,11 @@ def to_record(keepalive: Keepalive, *, headers: bool) -> dict[str, Any]:
     }
 
 
-def to_line(keepalive: Keepalive, *, headers: bool) -> str:
+def to_line(keepalive: Keepalive, *, headers: bool) -> Shown:
     """Build the line that a person reads."""
     inner = keepalive.inner
     ends = f"{inner.remote} > {inner.local}" if inner else "not IP"
-    line = f"{show_time(keepalive.time_ns)} {keepalive.tunnel} {keepalive.outcome:<10} {ends}"
-    return line + (f"  {keepalive.header[:SHOWN].hex(' ', 4)}" if headers else "")
+    return line(
+        f"{show_time(keepalive.time_ns)} {keepalive.tunnel} {keepalive.outcome:<10} {ends}",
+        f"  {keepalive.header[:SHOWN].hex(' ', 4)}" if headers else "",
+    )

@@ -1,12 +1,12 @@
 """Tunnels and their responders as tables and as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gretrace.kernel.kinds import kind_of
 from gretrace.model import Address, Responder, Tunnel
+from gretrace.render.door import Shown, json_lines, line, table
 from gretrace.render.record import show_time
 
 # What each counter of a GRE device means (net/ipv4/ip_tunnel.c), in the order of the table.
@@ -68,25 +68,23 @@ def to_record(listed: Listed) -> dict[str, Any]:
     }
 
 
-def to_lines(listing: Sequence[Listed]) -> str:
+def to_lines(listing: Sequence[Listed]) -> Shown:
     """Build one JSON object a line."""
-    return "\n".join(json.dumps(to_record(listed)) for listed in listing)
+    return json_lines(map(to_record, listing))
 
 
-def responder_lines(listing: Sequence[Listed]) -> str:
+def responder_lines(listing: Sequence[Listed]) -> Shown:
     """Build the JSON objects of `gretrace respond`, one a line."""
     names = ("name", "kind", "netns", "local", "remote", "ikey", "okey", "up", "responder")
     records = [
         {**{name: to_record(listed)[name] for name in names}, "why": listed.why}
         for listed in listing
     ]
-    return "\n".join(json.dumps(record) for record in records)
+    return json_lines(records)
 
 
-def tunnel_table(listing: Sequence[Listed], now_ns: int) -> str:
+def tunnel_table(listing: Sequence[Listed], now_ns: int) -> Shown:
     """Make the table of `gretrace tunnels`; `now_ns` is CLOCK_REALTIME."""
-    from tabulate import tabulate
-
     rows = [
         {
             "tunnel": listed.tunnel.name,
@@ -100,13 +98,11 @@ def tunnel_table(listing: Sequence[Listed], now_ns: int) -> str:
         }
         for listed in listing
     ]
-    return tabulate(rows, headers="keys", disable_numparse=True) if rows else "No GRE tunnel."
+    return table(rows) if rows else line("No GRE tunnel.")
 
 
-def responder_table(listing: Sequence[Listed]) -> str:
+def responder_table(listing: Sequence[Listed]) -> Shown:
     """Make the table of `gretrace respond`."""
-    from tabulate import tabulate
-
     rows = [
         {
             "interface": listed.tunnel.name,
@@ -117,7 +113,7 @@ def responder_table(listing: Sequence[Listed]) -> str:
         }
         for listed in listing
     ]
-    return tabulate(rows, headers="keys", disable_numparse=True)
+    return table(rows)
 
 
 def show_age(nanoseconds: int) -> str:

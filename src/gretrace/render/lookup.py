@@ -1,13 +1,26 @@
 """Answers of the tunnel lookup: a line or a JSON object for each packet, or the whole way."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from gretrace.kernel.lookup import Answer, Candidate, Mismatch, Query, Step
 from gretrace.model import Tunnel
+from gretrace.render.door import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    Painter,
+    Shown,
+    add,
+    after,
+    join,
+    json_line,
+    line,
+    table,
+    with_first,
+)
 from gretrace.render.record import show_time
-from gretrace.render.text import BOLD, DIM, GREEN, RED, Painter
 from gretrace.wire.keys import show_key
 
 # Why a pass goes on to the next tunnel.
@@ -29,15 +42,15 @@ class JsonLookups:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def prepare(self, answer: Answer) -> str:
+    def prepare(self, answer: Answer) -> Shown:
         """Render all of an answer but its time."""
         record = to_record(answer)
         del record["time"]
-        return json.dumps(record)[1:]
+        return json_line(record)
 
-    def show(self, time_ns: int, prepared: str) -> None:
+    def show(self, time_ns: int, prepared: Shown) -> None:
         """Write the answer to one packet."""
-        self._stream.write(f'{{"time": "{show_time(time_ns)}", {prepared}\n')
+        add(self._stream, with_first(prepared, "time", show_time(time_ns)))
 
     def flush(self) -> None:
         """Let the reader have what was written."""
@@ -55,16 +68,16 @@ class TextLookups:
         self._stream, self._walks = stream, walks
         self._paint = Painter(color=color)
 
-    def prepare(self, answer: Answer) -> str:
+    def prepare(self, answer: Answer) -> Shown:
         """Render all of an answer but its time."""
         lines = [to_line(answer, self._paint)]
         if self._walks:
             lines += walk_lines(answer, self._paint)
-        return "\n".join(lines)
+        return join(lines)
 
-    def show(self, time_ns: int, prepared: str) -> None:
+    def show(self, time_ns: int, prepared: Shown) -> None:
         """Write the answer to one packet."""
-        self._stream.write(f"{show_time(time_ns)} {prepared}\n")
+        add(self._stream, after(f"{show_time(time_ns)} ", prepared))
 
     def flush(self) -> None:
         """Let the reader have what was written."""
@@ -72,7 +85,7 @@ class TextLookups:
 
     def finish(self, counted: list[tuple[Answer, int]]) -> None:
         """Write the table of all that was looked up."""
-        self._stream.write("\n" + (summary(counted) if counted else "No GRE packet came.") + "\n")
+        add(self._stream, line(), summary(counted) if counted else line("No GRE packet came."))
         self._stream.flush()
 
 
@@ -104,21 +117,22 @@ def to_record(answer: Answer) -> dict[str, Any]:
     }
 
 
-def to_line(answer: Answer, paint: Painter) -> str:
+def to_line(answer: Answer, paint: Painter) -> Shown:
     """Build the line that a person reads of one packet."""
     if answer.tunnel is None:
-        outcome = paint(RED, "no tunnel")
+        outcome, more = (RED, "no tunnel"), ""
         if answer.candidates:
             nearest = answer.candidates[0]
-            outcome += f"; nearest {nearest.tunnel.name}: {differences(nearest, answer.query)}"
+            more = f"; nearest {nearest.tunnel.name}: {differences(nearest, answer.query)}"
     elif answer.fallback:
-        outcome = paint(RED, answer.tunnel) + " (only the fallback took it)"
+        outcome, more = (RED, answer.tunnel), " (only the fallback took it)"
     else:
-        outcome = paint(GREEN, answer.tunnel)
-        outcome += f" ({answer.decided_by})" if answer.decided_by else ""
+        outcome = (GREEN, answer.tunnel)
+        more = f" ({answer.decided_by})" if answer.decided_by else ""
+    differs = ""
     if answer.disagreement:
-        outcome += paint(RED, f"; gretrace's model says {answer.disagreement}: please report it")
-    return f"{_packet(answer)} -> {outcome}"
+        differs = f"; gretrace's model says {answer.disagreement}: please report it"
+    return paint(f"{_packet(answer)} -> ", outcome, more, (RED, differs))
 
 
 def differences(candidate: Candidate, query: Query) -> str:
@@ -134,44 +148,42 @@ def differences(candidate: Candidate, query: Query) -> str:
     return ", ".join(words[mismatch] for mismatch in candidate.mismatches) or "fits"
 
 
-def walk_lines(answer: Answer, paint: Painter) -> list[str]:
+def walk_lines(answer: Answer, paint: Painter) -> list[Shown]:
     """Tell every tunnel that the kernel met, pass by pass, and why it went on."""
     lines = []
     steps = answer.walk().steps
     for step in steps:
-        lines.append(paint(DIM, f"    {step.kind} bucket {step.bucket}, {step.decided_by}:"))
-        lines += [f"      {line}" for line in _met(step, answer)]
+        lines.append(paint((DIM, f"    {step.kind} bucket {step.bucket}, {step.decided_by}:")))
+        lines += [paint(f"      {met}") for met in _met(step, answer)]
     if answer.decided_by and answer.decided_by not in {step.decided_by for step in steps}:
-        lines.append(paint(DIM, f"    {answer.decided_by}:"))
-        lines.append(f"      {answer.tunnel} is up: it takes what is left")
+        lines.append(paint((DIM, f"    {answer.decided_by}:")))
+        lines.append(paint(f"      {answer.tunnel} is up: it takes what is left"))
     return lines
 
 
-def explanation(answer: Answer, *, color: bool, walks: bool) -> str:
+def explanation(answer: Answer, *, color: bool, walks: bool) -> Shown:
     """Answer a lookup that was asked for without a packet."""
     paint = Painter(color=color)
-    lines = [paint(BOLD, _verdict(answer))]
+    lines = [paint((BOLD, _verdict(answer)))]
     near = [c for c in answer.candidates if c.tunnel.name != answer.tunnel][:NEAREST_SHOWN]
     if answer.tunnel is None or answer.fallback:
         lines += [
-            f"  {'nearest' if i == 0 else '':<8}{_tunnel(c.tunnel)}: {differences(c, answer.query)}"
-            for i, c in enumerate(near)
+            paint(f"  {label:<8}{_tunnel(c.tunnel)}: {differences(c, answer.query)}")
+            for label, c in zip(("nearest", "", ""), near, strict=False)
         ]
     else:
         lines += [
-            f"  {'beside':<8}{_tunnel(c.tunnel)} would take it too, but comes later"
+            paint(f"  {'beside':<8}{_tunnel(c.tunnel)} would take it too, but comes later")
             for c in near
             if not c.mismatches
         ]
     if walks:
         lines += walk_lines(answer, paint)
-    return "\n".join(lines)
+    return join(lines)
 
 
-def summary(counted: Iterable[tuple[Answer, int]]) -> str:
+def summary(counted: Iterable[tuple[Answer, int]]) -> Shown:
     """Make the table of all lookups, the most frequent first."""
-    from tabulate import tabulate
-
     every = list(counted)
     several = len({answer.netns for answer, _ in every}) > 1
     rows = [
@@ -188,7 +200,7 @@ def summary(counted: Iterable[tuple[Answer, int]]) -> str:
         }
         for answer, count in every
     ]
-    return tabulate(rows, headers="keys", disable_numparse=True)
+    return table(rows)
 
 
 def _packet(answer: Answer) -> str:

@@ -1,15 +1,12 @@
 """A report as the JSON object of `explain-drop`: stable names, every one always there."""
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
 from gretrace.model import Fix, Report, Total
-
-# json.dumps() would make an encoder for each report.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+from gretrace.render.door import json_line, put
 
 
 def to_record(report: Report) -> dict[str, Any]:
@@ -62,8 +59,7 @@ class JsonOutput:
 
     def show(self, _identity: object, report: Report) -> None:
         """Write a report that is new, or whose count has grown."""
-        self._stream.write(_encode(to_record(report)) + "\n")
-        self._stream.flush()
+        put(self._stream, json_line(to_record(report)))
 
     def finish(self, _totals: Iterable[Total], _heard: Mapping[str, int]) -> None:
         """End; the last line of each report has its final count already."""

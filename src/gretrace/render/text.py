@@ -1,30 +1,30 @@
 """Reports as a person reads them: a block for each cause, and counts that grow."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from gretrace.model import Confidence, Fix, Report, Total, Verdict
+from gretrace.render.door import (
+    BOLD,
+    DIM,
+    GREEN,
+    RED,
+    Painter,
+    Shown,
+    add,
+    cut,
+    join,
+    line,
+    take_back,
+)
 from gretrace.render.record import advice, show_time
 from gretrace.render.summary import summary
 from gretrace.wire.keys import show_key
 
-BOLD, RED, GREEN, DIM = "1", "1;31", "32", "2"
 LABEL_WIDTH = 8
 # The counts that grow in place must leave room for the blocks.
 FOOTER_LINES = 8
-# Reports that are remembered as shown.
-KEPT_AT_MOST = 1 << 17
-
-
-class Painter:
-    """Colours text, or does not."""
-
-    def __init__(self, *, color: bool) -> None:
-        self._color = color
-
-    def __call__(self, code: str, text: str) -> str:
-        """Wrap text in an ANSI colour."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self._color else text
+EMPTY = line()
 
 
 class TextOutput:
@@ -39,24 +39,23 @@ class TextOutput:
         self._paint = Painter(color=color)
         self._width = width
         # Of the newest reports only: the others have no room in the footer.
-        self._counts: dict[object, str] = {}
-        # Of a flood of forged packets each is a report: no more than hashes are kept of them,
-        # and of the latest only.
+        self._counts: dict[object, Shown] = {}
+        # Of a flood of forged packets each is a report: no more than hashes are kept of them.
         self._advised: dict[object, int] = {}
-        self._explained: dict[int, None] = {}
+        self._explained: set[int] = set()
         self._footer_height = 0
 
     def show(self, identity: object, report: Report) -> None:
         """Write a report that is new, or whose count has grown."""
         self._erase_footer()
-        count = f"{report.count:>9}  {headline(report)}"
+        count = line(f"{report.count:>9}  {headline(report)}")
         known, advice = self._advised.get(identity), hash(_advice(report.verdict))
         # Evidence moves with every look; what to believe and to do must not change unseen.
         if known != advice:
-            self._write(self._introduce(report))
+            add(self._stream, *self._introduce(report))
         elif not self._width:
-            self._write(count)
-        _keep(self._advised, identity, advice)
+            add(self._stream, count)
+        self._advised[identity] = advice
         if known is None or identity in self._counts:
             self._counts[identity] = count
         if len(self._counts) > FOOTER_LINES:
@@ -68,10 +67,10 @@ class TextOutput:
         """Write the summary table; where nothing was dropped, what did arrive."""
         self._erase_footer()
         every = list(totals)
-        self._write(f"\n{summary(every)}" if every else nothing_dropped(heard))
+        add(self._stream, *((EMPTY, summary(every)) if every else (nothing_dropped(heard),)))
         self._stream.flush()
 
-    def _introduce(self, report: Report) -> str:
+    def _introduce(self, report: Report) -> tuple[Shown, ...]:
         """Explain a cause once; of the same fault with another payload, say just that."""
         seen, verdict = report.tuple, report.verdict
         fault = hash(
@@ -81,32 +80,20 @@ class TextOutput:
             )
         )
         if fault in self._explained and verdict.cause != "other":
-            return self._paint(RED, "DROP") + f" {headline(report)}: as above\n"
-        _keep(self._explained, fault, None)
-        return block(report, self._paint) + "\n"
+            return self._paint((RED, "DROP"), f" {headline(report)}: as above"), EMPTY
+        self._explained.add(fault)
+        return block(report, self._paint), EMPTY
 
     def _draw_footer(self) -> None:
         if self._width:
-            shown = [line[: self._width - 1] for line in self._counts.values()]
-            self._write("\n".join(shown))
+            shown = [cut(count, self._width - 1) for count in self._counts.values()]
+            add(self._stream, *shown)
             self._footer_height = len(shown)
 
     def _erase_footer(self) -> None:
         if self._footer_height:
-            # The carriage return passes over the ^C that the terminal has echoed.
-            self._stream.write(f"\r\x1b[{self._footer_height}A\x1b[J")
+            take_back(self._stream, self._footer_height)
             self._footer_height = 0
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text + "\n")
-
-
-def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
-    """Keep a value as the latest, in place of the oldest where there are too many."""
-    kept.pop(key, None)
-    kept[key] = value
-    if len(kept) > KEPT_AT_MOST:
-        del kept[next(iter(kept))]
 
 
 def _advice(verdict: Verdict) -> tuple[object, ...]:
@@ -125,29 +112,26 @@ def headline(report: Report) -> str:
     return " ".join(words)
 
 
-def block(report: Report, paint: Painter) -> str:
+def block(report: Report, paint: Painter) -> Shown:
     """Explain one cause in full."""
     drop, finding = report.drop, report.verdict.finding
-    title = paint(RED, f"DROP {report.verdict.cause}")
-    if finding.tunnel:
-        title += f" {finding.tunnel}"
-    if finding.confidence is Confidence.LIKELY:
-        title += " (likely, not certain)"
+    tunnel = f" {finding.tunnel}" if finding.tunnel else ""
+    likely = " (likely, not certain)" if finding.confidence is Confidence.LIKELY else ""
     kernel = f"{drop.place}, {drop.reason or 'no reason given'}"
     kernel += f"; namespace {report.namespace or drop.netns}"
     lines = [
-        title,
-        "  " + paint(BOLD, finding.summary),
-        _labelled("died", " -> ".join(finding.path) + paint(RED, " x")),
-        *(_labelled("" if i else "seen", line) for i, line in enumerate(finding.evidence)),
+        paint((RED, f"DROP {report.verdict.cause}"), f"{tunnel}{likely}"),
+        paint("  ", (BOLD, finding.summary)),
+        paint(_labelled("died", " -> ".join(finding.path)), (RED, " x")),
+        *(paint(_labelled("" if i else "seen", said)) for i, said in enumerate(finding.evidence)),
         *(line for fix in finding.fix for line in _fix_lines(fix, paint)),
-        paint(DIM, _labelled("kernel", kernel)),
-        _labelled("count", f"{report.count}, the first at {show_time(report.first_ns)}"),
+        paint((DIM, _labelled("kernel", kernel))),
+        paint(_labelled("count", f"{report.count}, the first at {show_time(report.first_ns)}")),
     ]
-    return "\n".join(lines)
+    return join(lines)
 
 
-def nothing_dropped(heard: Mapping[str, int]) -> str:
+def nothing_dropped(heard: Mapping[str, int]) -> Shown:
     """Tell a healthy tunnel from one to which nothing came."""
     lines = ["No GRE packet was dropped."]
     for name, packets in heard.items():
@@ -157,14 +141,14 @@ def nothing_dropped(heard: Mapping[str, int]) -> str:
             lines.append(
                 f"{name} received nothing meanwhile: if its peer sends, it is lost before."
             )
-    return "\n".join(lines)
+    return join(map(line, lines))
 
 
-def _fix_lines(fix: Fix, paint: Painter) -> list[str]:
+def _fix_lines(fix: Fix, paint: Painter) -> list[Shown]:
     note, command = advice(fix)
-    lines = [_labelled(fix.where.value, note)]
+    lines = [paint(_labelled(fix.where.value, note))]
     if command:
-        lines.append(_labelled("", paint(GREEN, command)))
+        lines.append(paint(_labelled("", ""), (GREEN, command)))
     return lines
 
 

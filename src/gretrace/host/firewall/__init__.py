@@ -4,6 +4,7 @@ There is no reading them without a tool: what the kernel has are nft's expressio
 only nft turns into rules again.
 """
 
+import os
 import time
 from collections.abc import Callable
 
@@ -77,4 +78,4 @@ def read_ruleset(
 
 
 def _text(listed: bytes | Unread | None) -> str:
-    return listed.decode(errors="replace") if isinstance(listed, bytes) else ""
+    return os.fsdecode(listed) if isinstance(listed, bytes) else ""
