@@ -2,17 +2,27 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from dpkt import Error, pcapng
+from dpkt import pcapng
 
 from gretrace.capture.links import LINKS, Frame, Interface
 from gretrace.capture.source import Source
 
 SECTION = b"\x0a\x0d\x0d\x0a"
+INTERFACE_HEADER = 16
 SIMPLE_PACKET_HEADER = 12
+PACKET_HEADER = 28
+INTERFACE_OPTIONS = (
+    pcapng.PCAPNG_OPT_IF_NAME,
+    pcapng.PCAPNG_OPT_IF_TSRESOL,
+    pcapng.PCAPNG_OPT_IF_TSOFFSET,
+)
+# So many interfaces a section may have, so many options a block that are looked at, and so many
+# bytes a name.
+INTERFACES, OPTIONS, LONGEST_NAME = 1 << 14, 256, 255
 EPB_FLAGS = 2  # an option of the enhanced packet block, whose lowest two bits are the direction
 
 
@@ -25,6 +35,10 @@ class _Section:
 
     def number(self, data: bytes) -> int:
         return int.from_bytes(data, self.order)
+
+    def unpack(self, fields: str, data: bytes, start: int) -> tuple[int, ...]:
+        """Read numbers, as the module struct calls them; struct.error where there are too few."""
+        return struct.unpack_from((">" if self.order == "big" else "<") + fields, data, start)
 
 
 def read_pcapng(capture: Source) -> Iterator[Frame]:
@@ -44,7 +58,7 @@ def read_pcapng(capture: Source) -> Iterator[Frame]:
         block = start + capture.need(length - len(start))
         try:
             frame = _read_block(capture, section, block)
-        except (Error, struct.error, ValueError, IndexError):
+        except (struct.error, ValueError, IndexError):
             if section.number(start[:4]) == pcapng.PCAPNG_BT_IDB:
                 # Interfaces are known by their place among all.
                 capture.fail("is damaged")
@@ -59,44 +73,64 @@ def read_pcapng(capture: Source) -> Iterator[Frame]:
 
 
 def _read_block(capture: Source, section: _Section, block: bytes) -> Frame | None:
+    """Read a block; raises ValueError, IndexError or struct.error where it is damaged."""
     kind = section.number(block[:4])
-    ending = "LE" if section.order == "little" else ""
     if kind == pcapng.PCAPNG_BT_IDB:
-        described = getattr(pcapng, f"InterfaceDescriptionBlock{ending}")(block)
-        section.interfaces.append(_interface(section, described))
+        if len(section.interfaces) >= INTERFACES:
+            capture.fail("has more interfaces than can be")
+        section.interfaces.append(_interface(section, block))
         return None
     if kind in (pcapng.PCAPNG_BT_EPB, pcapng.PCAPNG_BT_PB):
-        name = "EnhancedPacketBlock" if kind == pcapng.PCAPNG_BT_EPB else "PacketBlock"
-        packet = getattr(pcapng, f"{name}{ending}")(block)
-        if packet.caplen > len(block) - packet.__hdr_len__:
+        number, high, low, size, length = section.unpack("IIIII", block, 8)
+        if kind == pcapng.PCAPNG_BT_PB:
+            number = section.unpack("H", block, 8)[0]
+        end = PACKET_HEADER + size
+        if end > len(block) - 4:
             raise ValueError("a packet is longer than its block")
-        number, data, length = packet.iface_id, packet.pkt_data, packet.pkt_len
-        ticks = packet.ts_high << 32 | packet.ts_low
-        flags = section.number(_option(packet, EPB_FLAGS) or b"")
+        data, ticks = block[PACKET_HEADER:end], high << 32 | low
+        options = _options(section, block, end + -size % 4, (EPB_FLAGS,))
+        flags = section.number(options.get(EPB_FLAGS, b"")[:4])
     elif kind == pcapng.PCAPNG_BT_SPB:
         length = section.number(block[8:SIMPLE_PACKET_HEADER])
         number, data, ticks, flags = 0, block[SIMPLE_PACKET_HEADER:-4][:length], 0, 0
     else:
         return None
-    interface = section.interfaces[int(number)]
+    interface = section.interfaces[number]
     if interface.link_type not in LINKS:
         capture.refuse_link(interface.link_type)
         return None
-    return interface.frame(ticks, bytes(data), length, flags)
+    return interface.frame(ticks, data, length, flags)
 
 
-def _interface(section: _Section, described: Any) -> Interface:
-    name = _option(described, pcapng.PCAPNG_OPT_IF_NAME)
-    resolution = _option(described, pcapng.PCAPNG_OPT_IF_TSRESOL)
-    offset = _option(described, pcapng.PCAPNG_OPT_IF_TSOFFSET)
+def _interface(section: _Section, block: bytes) -> Interface:
+    (link_type,) = section.unpack("H", block, 8)
+    options = _options(section, block, INTERFACE_HEADER, INTERFACE_OPTIONS)
+    name = options.get(pcapng.PCAPNG_OPT_IF_NAME, b"")[:LONGEST_NAME].rstrip(b"\0")
+    resolution = options.get(pcapng.PCAPNG_OPT_IF_TSRESOL)
     exponent = resolution[0] if resolution else 6
     return Interface(
-        described.linktype,
-        os.fsdecode(name.rstrip(b"\0")) if name else None,
+        link_type,
+        os.fsdecode(name) if name else None,
         2 ** (exponent & 0x7F) if exponent & 0x80 else 10**exponent,
-        section.number(offset) if offset else 0,
+        section.number(options.get(pcapng.PCAPNG_OPT_IF_TSOFFSET, b"")[:8]),
     )
 
 
-def _option(block: Any, code: int) -> bytes | None:
-    return next((bytes(option.data) for option in block.opts if option.code == code), None)
+def _options(
+    section: _Section, block: bytes, start: int, wanted: Container[int]
+) -> dict[int, bytes]:
+    """Read those of a block's options that are wanted; of one that comes again, the first.
+
+    dpkt would make an object of each, and a block has room for four million.
+    """
+    found: dict[int, bytes] = {}
+    for _ in range(OPTIONS):
+        if start + 4 > len(block) - 4:
+            break
+        code, size = section.unpack("HH", block, start)
+        if code == pcapng.PCAPNG_OPT_ENDOFOPT:
+            break
+        if code in wanted:
+            found.setdefault(code, block[start + 4 : start + 4 + size])
+        start += 4 + size + -size % 4
+    return found

@@ -1,8 +1,10 @@
 """Keepalives of a capture, and their answers."""
 
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
 
 from gretrace.kernel.receive import header_size
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, GRE, Address, Packet, Tunnel
@@ -21,60 +23,136 @@ class Keepalive:
     time_ns: int
 
 
+@dataclass(slots=True)
+class Alike:
+    """Keepalives of one peer to one tunnel that found no answer."""
+
+    keepalive: Keepalive  # the latest
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+# So many keepalives may wait for an answer at once, and so many kinds be told apart. A peer asks
+# every few seconds.
+AWAITING = PEERS = 1 << 14
+# Of so many pairs of addresses it is known that this host sends with them.
+SENDERS = 1 << 16
+
+_Pair: TypeAlias = tuple[Address, Address]
+
+
 class Keepalives:
-    """Matches keepalives that were received with answers that were sent."""
+    """Matches keepalives that were received with answers that were sent.
+
+    What each costs does not depend on how many there are, and what is kept of them has a limit:
+    the capture may be of a stranger's making.
+    """
 
     def __init__(self) -> None:
-        self._awaiting: dict[tuple[Address, Address], deque[Keepalive]] = defaultdict(deque)
-        self._unanswered: list[Keepalive] = []
-        self._sent: set[tuple[Address, Address]] = set()
+        self._numbers = count()
+        # In the order in which they came, by number.
+        self._awaiting: OrderedDict[int, Keepalive] = OrderedDict()
+        # The numbers of a pair's, and of those of one key; some may await no more.
+        self._queues: defaultdict[object, deque[int]] = defaultdict(deque)
+        self._unanswered: dict[tuple[int, _Pair], Alike] = {}
+        self._untold = 0  # that are of more peers than are told apart
+        self._sent: set[_Pair] = set()
 
     def note_received(self, keepalive: Keepalive) -> None:
         """Wait for the answer to a keepalive."""
-        pair = keepalive.inner.remote, keepalive.inner.local
-        self._give_up(pair, keepalive.time_ns)
-        self._awaiting[pair].append(keepalive)
+        self._give_up(keepalive.time_ns)
+        if len(self._awaiting) >= AWAITING:
+            self._give_up_first()
+        number = next(self._numbers)
+        self._awaiting[number] = keepalive
+        for queue in _queues_of(keepalive):
+            numbers = self._queues[queue]
+            numbers.append(number)
+            if len(numbers) > 2 * AWAITING:
+                self._queues[queue] = deque(n for n in numbers if n in self._awaiting)
 
     def note_sent(self, packet: Packet, time_ns: int) -> None:
         """Take a packet that this host sent for the answer, if it is one."""
         pair = packet.remote, packet.local
-        self._sent.add(pair)
-        if pair not in self._awaiting:
+        if len(self._sent) < SENDERS:
+            self._sent.add(pair)
+        if not self._awaiting:
             return
-        self._give_up(pair, time_ns)
-        awaiting = self._awaiting[pair]
+        self._give_up(time_ns)
         inner = _carried(packet)
         if is_answer(packet):
-            answered = next(iter(awaiting), None)
+            self._answer(pair)
         elif inner and is_answer(inner) and (inner.remote, inner.local) == pair:
-            key = packet.gre.key if packet.gre else None
-            answered = next((k for k in awaiting if k.tunnel.okey == key), None)
-        else:
-            return
-        if answered:
-            awaiting.remove(answered)
+            self._answer((pair, packet.gre.key if packet.gre else None))
 
-    def unanswered(self, end_ns: int) -> Iterator[Keepalive]:
+    def unanswered(self, end_ns: int) -> Iterator[Alike]:
         """Yield what nobody answered until the capture's end, where answers could be seen."""
-        for pair in self._awaiting:
-            self._give_up(pair, end_ns)
-        for keepalive in self._unanswered:
-            if self._is_heard(keepalive):
-                yield keepalive
+        self._give_up(end_ns)
+        yield from filter(self._is_heard, self._unanswered.values())
 
     def unknown(self, end_ns: int) -> int:
         """Tell how many found no answer in a capture that has nothing of what this host sent."""
-        for pair in self._awaiting:
-            self._give_up(pair, end_ns)
-        return sum(not self._is_heard(keepalive) for keepalive in self._unanswered)
+        self._give_up(end_ns)
+        unheard = (alike for alike in self._unanswered.values() if not self._is_heard(alike))
+        return self._untold + sum(alike.count for alike in unheard)
 
-    def _is_heard(self, keepalive: Keepalive) -> bool:
-        return (keepalive.inner.remote, keepalive.inner.local) in self._sent
+    def _is_heard(self, alike: Alike) -> bool:
+        # Of a host that is seen to send with very many, it is seen what it sends.
+        return _pair_of(alike.keepalive) in self._sent or len(self._sent) >= SENDERS
 
-    def _give_up(self, pair: tuple[Address, Address], now_ns: int) -> None:
-        awaiting = self._awaiting[pair]
-        while awaiting and now_ns - awaiting[0].time_ns >= PATIENCE_NS:
-            self._unanswered.append(awaiting.popleft())
+    def _answer(self, queue: object) -> None:
+        """Take the answer for that to the oldest keepalive of a queue."""
+        if numbers := self._waiting_in(queue):
+            self._forget(numbers[0])
+
+    def _waiting_in(self, queue: object) -> deque[int] | None:
+        """Return a queue whose first keepalive awaits; None where none of it does."""
+        numbers = self._queues.get(queue)
+        while numbers and numbers[0] not in self._awaiting:
+            numbers.popleft()
+        if not numbers:
+            self._queues.pop(queue, None)
+        return numbers or None
+
+    def _forget(self, number: int) -> Keepalive:
+        keepalive = self._awaiting.pop(number)
+        for queue in _queues_of(keepalive):
+            self._waiting_in(queue)
+        return keepalive
+
+    def _give_up(self, now_ns: int) -> None:
+        """Let go of those that have waited too long."""
+        while self._awaiting:
+            first = next(iter(self._awaiting.values()))
+            if now_ns - first.time_ns < PATIENCE_NS:
+                return
+            self._give_up_first()
+
+    def _give_up_first(self) -> None:
+        keepalive = self._forget(next(iter(self._awaiting)))
+        kind = keepalive.tunnel.ifindex, _pair_of(keepalive)
+        known, time_ns = self._unanswered.get(kind), keepalive.time_ns
+        if known:
+            known.keepalive, known.count = keepalive, known.count + 1
+            known.first_ns, known.last_ns = (
+                min(known.first_ns, time_ns),
+                max(known.last_ns, time_ns),
+            )
+        elif len(self._unanswered) < PEERS:
+            self._unanswered[kind] = Alike(keepalive, 1, time_ns, time_ns)
+        else:
+            self._untold += 1
+
+
+def _pair_of(keepalive: Keepalive) -> _Pair:
+    return keepalive.inner.remote, keepalive.inner.local
+
+
+def _queues_of(keepalive: Keepalive) -> tuple[object, object]:
+    """Name where it awaits a bare answer, and one in the tunnel, by the key of that."""
+    pair = _pair_of(keepalive)
+    return pair, (pair, keepalive.tunnel.okey)
 
 
 def keepalive_inside(packet: Packet) -> Packet | None:

@@ -1,5 +1,6 @@
 """From a capture to reports of why: the use case behind `explain-drop --read`."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -82,24 +83,35 @@ class Reader:
     def finish(self, output: Output) -> bool:
         """Show why packets were dropped, each cause once; return whether any was."""
         totals = Totals()
-        reports: dict[Identity, Report] = {}
-        # Judged only now: which tunnels work is known from all of the capture.
+        alike: defaultdict[object, list[tuple[Drop, str | None]]] = defaultdict(list)
         for drop, iif in self.replayed.drops():
-            verdict = explain(self._case(drop, iif))
-            self._faults.note(verdict.faults)
-            identity, report, _ = totals.add(
-                drop,
-                verdict,
-                tuple_of(drop, self._scene.tables),
-                count=drop.count,
-                iif=iif,
-                namespace=self._scene.namespace,
-            )
-            reports[identity] = report
-        for identity, report in sorted(reports.items(), key=lambda item: item[1].first_ns):
-            output.show(identity, report)
+            # What may become one report, so that of the others none has to be kept.
+            alike[drop.place, iif, tuple_of(drop, self._scene.tables)].append((drop, iif))
+        found = False
+        for drops in sorted(alike.values(), key=_beginning):
+            reports: dict[Identity, Report] = {}
+            for drop, iif in drops:
+                identity, report = self._report(totals, drop, iif)
+                reports[identity] = report
+            for identity, report in sorted(reports.items(), key=lambda item: item[1].first_ns):
+                output.show(identity, report)
+                found = True
         output.finish(totals, self._heard())
-        return bool(reports)
+        return found or self.replayed.let_go > 0
+
+    def _report(self, totals: Totals, drop: Drop, iif: str | None) -> tuple[Identity, Report]:
+        # Judged only now: which tunnels work is known from all of the capture.
+        verdict = explain(self._case(drop, iif))
+        self._faults.note(verdict.faults)
+        identity, report, _ = totals.add(
+            drop,
+            verdict,
+            tuple_of(drop, self._scene.tables),
+            count=drop.count,
+            iif=iif,
+            namespace=self._scene.namespace,
+        )
+        return identity, report
 
     def remarks(self) -> Iterable[str]:
         """Tell, in sentences, what the capture does not show."""
@@ -120,6 +132,11 @@ class Reader:
             yield (
                 f"{seen.cut_off} packets were cut off too early to be judged; "
                 "capture more of each (tcpdump -s 256)"
+            )
+        if seen.let_go:
+            yield (
+                f"{seen.let_go} dropped packets were of more kinds than are kept apart, and are "
+                "counted only here; narrow it with --remote, --local or --key"
             )
         if unknown := seen.unknown_keepalives:
             yield (
@@ -152,3 +169,7 @@ class Reader:
             for tunnel in self._scene.tables.tunnels[:HEARD_AT_MOST]
             if tunnel.up and not tunnel.fallback
         }
+
+
+def _beginning(drops: Sequence[tuple[Drop, str | None]]) -> int:
+    return min(drop.first_ns for drop, _ in drops)

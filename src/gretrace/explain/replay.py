@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from gretrace.capture import Direction, Frame
 from gretrace.explain.keepalives import Keepalive, Keepalives, keepalive_inside
+from gretrace.explain.kept import Kept, join
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.receive import Receiver, Refusal
 from gretrace.model import GRE, Address, Drop, Packet, Place, Tunnel
@@ -16,6 +17,7 @@ from gretrace.wire.packet import IPV4_MIN, IPV6_DESTINATION_OPTIONS, IPV6_SIZE, 
 # Where the packet that a keepalive carries dies: its source is an address of this host.
 UNANSWERED = Place("ip_rcv_finish_core")
 
+LINKS_KEPT = 4096  # names of devices whose indexes are remembered
 MORE_FRAGMENTS = 0x20  # of the seventh byte of an IPv4 header
 
 
@@ -34,13 +36,16 @@ class ReplayedHost:
         admits: Callable[[Drop], bool],
     ) -> None:
         self._tables, self._netns, self._admits = tables, netns, admits
-        self._link_index = lru_cache(maxsize=None)(link_index)
+        self._link_index = lru_cache(maxsize=LINKS_KEPT)(link_index)
         self._ends = Ends(tables)
         self._receiver = Receiver(tables)
         self._keepalives = Keepalives()
-        self._drops: dict[tuple[object, ...], tuple[Drop, str | None]] = {}
+        self._kept = Kept()
         self._end_ns = 0
-        self._sent: Counter[tuple[object, ...]] = Counter()  # packets by source, destination, key
+        # Packets by source, destination and key, of those that tunnels send with.
+        self._sent: dict[tuple[object, ...], int] = dict.fromkeys(
+            map(_sent_with, tables.tunnels), 0
+        )
         self.accepted: Counter[int] = Counter()  # packets by the tunnel's ifindex
         self.packets = self.gre_packets = self.received = self.cut_off = self.refused = 0
 
@@ -55,8 +60,9 @@ class ReplayedHost:
             return
         self.gre_packets += 1
         if self._ends.has_sent(packet, frame.direction):
-            key = packet.gre.key if packet.gre else None
-            self._sent[packet.remote, packet.local, key] += 1
+            sent = packet.remote, packet.local, packet.gre.key if packet.gre else None
+            if sent in self._sent:
+                self._sent[sent] += 1
             self._keepalives.note_sent(packet, frame.time_ns)
         if self._ends.has_received(packet, frame.direction):
             self.received += 1
@@ -64,20 +70,30 @@ class ReplayedHost:
 
     def drops(self) -> Iterator[tuple[Drop, str | None]]:
         """Yield drops, each kind once, and the interface of its packets, if it is known."""
-        yield from self._drops.values()
+        yield from self._kept
         unanswered: dict[int, Drop] = {}
-        for keepalive in self._keepalives.unanswered(self._end_ns):
-            ifindex, time_ns = keepalive.tunnel.ifindex, keepalive.time_ns
-            drop = self._drop(UNANSWERED, keepalive.inner, time_ns, ifindex, on_tunnel=True)
+        for alike in self._keepalives.unanswered(self._end_ns):
+            ifindex, inner = alike.keepalive.tunnel.ifindex, alike.keepalive.inner
+            drop = replace(
+                self._drop(UNANSWERED, inner, alike.first_ns, ifindex, on_tunnel=True),
+                count=alike.count,
+                last_ns=alike.last_ns,
+            )
             if self._admits(drop):
-                unanswered[ifindex] = _join(unanswered.get(ifindex), drop)
+                known = unanswered.get(ifindex)
+                unanswered[ifindex] = join(known, drop) if known else drop
         for ifindex, drop in unanswered.items():
             tunnel = self._tables.by_ifindex(ifindex)
             yield drop, tunnel.name if tunnel else None
 
     def sent(self, tunnel: Tunnel) -> int:
         """Tell how many packets left by a tunnel."""
-        return self._sent[tunnel.local, tunnel.remote, tunnel.okey]
+        return self._sent.get(_sent_with(tunnel), 0)
+
+    @property
+    def let_go(self) -> int:
+        """How many refused packets are of kinds that were too many to be kept apart."""
+        return self._kept.let_go
 
     @property
     def unknown_keepalives(self) -> int:
@@ -109,8 +125,7 @@ class ReplayedHost:
         gre = packet.gre
         header = (gre.flags, gre.protocol, gre.key) if gre else None
         kind = (refusal, packet.remote, packet.local, header, frame.interface)
-        known = self._drops.get(kind)
-        self._drops[kind] = _join(known[0] if known else None, drop), frame.interface
+        self._kept.add(kind, drop, frame.interface)
         self.refused += 1
 
     def _drop(
@@ -196,12 +211,5 @@ def _header_size(data: bytes) -> int:
     return IPV6_SIZE + 8 + (options[1] * 8 if len(options) == 2 else 0)
 
 
-def _join(known: Drop | None, drop: Drop) -> Drop:
-    if known is None:
-        return drop
-    return replace(
-        drop,
-        count=known.count + drop.count,
-        first_ns=min(known.first_ns, drop.first_ns),
-        last_ns=max(known.last_ns, drop.last_ns),
-    )
+def _sent_with(tunnel: Tunnel) -> tuple[object, ...]:
+    return tunnel.local, tunnel.remote, tunnel.okey

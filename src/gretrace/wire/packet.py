@@ -201,10 +201,9 @@ def _build_ipv6(source: Address, destination: Address, payload: bytes) -> bytes:
 
 def internet_checksum(data: bytes) -> int:
     """Compute the checksum of RFC 1071; over data that holds its own, it is 0."""
-    padded = data + b"\0" * (len(data) % 2)
-    total = sum(int.from_bytes(padded[i : i + 2], "big") for i in range(0, len(padded), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
+    number = int.from_bytes(data, "big") << 8 * (len(data) % 2)
+    # A sum in ones' complement is the rest of a division by 0xffff, which it has for its zero.
+    total = number % 0xFFFF or (0xFFFF if number else 0)
     return ~total & 0xFFFF
 
 
