@@ -16,8 +16,11 @@ LAYERS = [
     {"engine", "host", "capture", "live"},
     {"keepalive"},
     {"explain", "lookups", "checks"},
+    {"library"},
     {"cli"},
 ]
+# The package itself names, for type checkers, what it imports from there when it is asked for.
+FACE = {"library", "errors", "model", "kernel"}
 PURE = {"errors", "model", "commands", "plain", "wire", "kernel", "verdicts", "render"}
 # Where the outside world is let in, and only there: a folder, or one module of it.
 DOORS = {
@@ -61,6 +64,8 @@ def test_imports_point_inward(path):
         if top == "gretrace":
             theirs = rest.partition(".")[0]
             known = layer(theirs)
+            if not ours and theirs in FACE:
+                continue
             if known is not None:
                 assert known < layer(ours) or theirs == ours or known == layer(ours), name
                 assert not (ours in PURE and theirs not in PURE | {""}), name

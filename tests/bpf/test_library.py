@@ -1,0 +1,35 @@
+"""gretrace.follow_drops() on the kernel that is running, which need have no GRE for that."""
+
+import os
+import signal
+
+import pytest
+
+import gretrace
+from tests.frames import gre_packet
+from tests.lab.hosts import A, B, pair
+
+if os.geteuid() != 0:
+    pytest.skip("loading BPF programs needs root", allow_module_level=True)
+
+
+def test_drops_are_followed_from_the_start_of_the_block():
+    before = signal.getsignal(signal.SIGTERM)
+    with pair() as (a, b), gretrace.follow_drops(str(b.namespace.path), duration=3) as reports:
+        a.send("va", gre_packet(A, B, key=7), times=5)
+        latest = {report.tuple.key: report for report in reports}
+        assert signal.getsignal(signal.SIGTERM) is before
+    (report,) = latest.values()
+    assert (report.tuple.key, report.count) == (7, 5)
+    assert str(report.tuple.remote) == A
+    assert gretrace.to_dict(report)["count"] == 5
+
+
+def test_only_what_was_asked_for_is_followed():
+    with (
+        pair() as (a, b),
+        gretrace.follow_drops(str(b.namespace.path), key=8, duration=2) as reports,
+    ):
+        for key in (7, 8):
+            a.send("va", gre_packet(A, B, key=key), times=2)
+        assert {report.tuple.key for report in reports} == {8}
