@@ -1,0 +1,106 @@
+"""What is built once for all tests of this folder."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.package.roots import CACHE, PROJECT, Root
+
+# script/package-test says for which releases of Debian; without it nothing is built.
+RELEASES = os.environ.get("GRETRACE_PACKAGE", "").split()
+
+
+def pytest_collection_modifyitems(items):
+    if not RELEASES:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="needs minutes: script/package-test"))
+
+
+@pytest.fixture(scope="session")
+def work():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=CACHE))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tree(work):
+    """The sources as `git archive` writes them, changes that are not committed among them."""
+
+    def git(*words):
+        return subprocess.run(["git", "-C", PROJECT, *words], capture_output=True, check=True)
+
+    commit = git("stash", "create").stdout.decode().strip() or "HEAD"
+    folder = work / "tree"
+    folder.mkdir()
+    archive = git("archive", commit).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came out of the sources, on one release of Debian."""
+
+    root: Root
+    deb: Path
+    again: Path  # the same, built in another folder
+    wheel: Path
+    sdist: Path
+    lintian: str
+    log: str
+    bare: Future[Root]  # another system, with nothing in it
+
+
+def build(release, tree, folder, bare):
+    root = Root(release, folder)
+    for name in ("one", "two"):
+        shutil.copytree(tree, folder / "build" / name / "gretrace")
+    root.run("apt-get", "-qq", "-y", "--no-install-recommends", "build-dep", "/build/one/gretrace")
+    root.install("build-essential", "lintian", "python3-build", "python3-venv")
+    log = root.shell("cd /build/one/gretrace && dpkg-buildpackage -us -uc")
+    root.shell(
+        "cd /build/two/gretrace && dpkg-buildpackage -us -uc -b", DEB_BUILD_OPTIONS="nocheck"
+    )
+    # The tree of a build holds more than its sources.
+    shutil.copytree(tree, folder / "build/three/gretrace")
+    root.shell("cd /build/three/gretrace && python3 -m build --no-isolation -o /build/dist")
+    lintian = root.shell(
+        "cd /build/one && lintian --info --tag-display-limit 0 *.changes", code=None
+    )
+    (deb,) = folder.glob("build/one/*.deb")
+    (wheel,) = folder.glob("build/dist/*.whl")
+    (sdist,) = folder.glob("build/dist/*.tar.gz")
+    return Built(root, deb, folder / "build/two" / deb.name, wheel, sdist, lintian, log, bare)
+
+
+@pytest.fixture(scope="session")
+def bare_systems(work):
+    """A bare system of each release, made while another is built in."""
+    with ThreadPoolExecutor() as pool:
+        Root(RELEASES[0], work / "first").close()
+        yield {r: pool.submit(Root, r, work / f"bare-{r}") for r in RELEASES}
+
+
+@pytest.fixture(scope="session", params=RELEASES or ["none"])
+def built(request, tree, work, bare_systems):
+    release = request.param
+    made = build(release, tree, work / f"build-{release}", bare_systems[release])
+    yield made
+    made.root.close()
+
+
+@pytest.fixture(scope="session")
+def bare(built):
+    """A system with Debian's python3 and nothing else."""
+    root = built.bare.result()
+    root.install("python3")
+    return root
