@@ -23,10 +23,10 @@ from gretrace.commands import HERE, Command, run
 from gretrace.host.namespaces import Namespace
 from gretrace.keepalive import responder
 from gretrace.kernel.lookup import Tables
+from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Route
 from gretrace.render.record import advice
 from gretrace.verdicts import explain
-from gretrace.verdicts.surroundings import Nowhere
 from tests.unit import expected
 from tests.unit.cases import NETNS, tunnel
 from tests.unit.host import FakeHost

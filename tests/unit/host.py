@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from gretrace.commands import HERE
 from gretrace.host.firewall import NO_TOOL
 from gretrace.kernel.droppers import Ruleset
+from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Route
-from gretrace.verdicts.surroundings import Nowhere
 from tests.unit.cases import VB, case
 
 GRE1, LAN = 10, 8

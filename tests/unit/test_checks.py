@@ -1,6 +1,7 @@
 """`gretrace check`: what is looked at, what is said of it, and how it ends."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,22 +101,17 @@ def test_a_tunnel_that_is_down_or_leads_nowhere():
     assert (state, remedy) == ("warning", "ip -n b route get 20.1.1.2")
 
 
-NEEDED = [
-    "net.ipv4.conf.gre1.forwarding=1",
-    "net.ipv4.conf.gre1.accept_local=1",
-    "net.ipv4.conf.all.rp_filter=0",
-    "net.ipv4.conf.gre1.rp_filter=0",
-]
-
-
-def test_all_that_the_kernel_needs_to_answer_keepalives_is_told_at_once():
-    assert tunnels.missing_for_keepalives({}.get, tunnel()) == NEEDED
-    settings = dict(setting.split("=") for setting in NEEDED)
-    assert tunnels.missing_for_keepalives(settings.get, tunnel()) == []
-    settings["net.ipv4.conf.all.rp_filter"] = "2"
-    assert tunnels.missing_for_keepalives(settings.get, tunnel()) == [NEEDED[2]]
-    six = tunnel(kind="ip6gre", local="fd00::1", remote="fd00::2")
-    assert tunnels.missing_for_keepalives({}.get, six) == ["net.ipv6.conf.all.forwarding=1"]
+def test_a_tunnel_whose_keepalives_nobody_answers(monkeypatch):
+    monkeypatch.setattr(tunnels, "entered", nullcontext)
+    monkeypatch.setattr(tunnels.responder, "read", lambda _ifindex: None)
+    settings = {"net.ipv4.conf.all.accept_local": "1", "net.ipv4.conf.gre1.forwarding": "1"}
+    (check,) = tunnels.keepalives(machine(tunnel(), settings=settings))
+    assert check.state is State.WARNING
+    needed = "net.ipv4.conf.all.rp_filter=0, net.ipv4.conf.gre1.rp_filter=0"
+    assert check.found == f"not answered; the kernel itself would need {needed}"
+    settings |= dict(setting.split("=") for setting in needed.split(", "))
+    (check,) = tunnels.keepalives(machine(tunnel(), settings=settings))
+    assert (check.state, check.found) == (State.OK, "answered by the kernel itself")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_martian_that_rp_filter_would_refuse_next_gets_both():
 def test_the_kernels_own_way_to_answer_names_only_what_is_missing():
     fixes = finding(EXPECTED["keepalive-unanswered, rp_filter"][0]).fix
     assert fixes[1].command.text == (
-        "sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 "
+        "sysctl -w net.ipv4.conf.gre1.forwarding=1 net.ipv4.conf.all.rp_filter=0 "
         "net.ipv4.conf.gre1.rp_filter=0"
     )
     over_ipv6 = finding(EXPECTED["keepalive-unanswered, ip6gre"][0]).fix

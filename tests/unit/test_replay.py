@@ -21,13 +21,14 @@ A6, B6 = "fd00::2", "fd00::1"
 SEQUENCED = tunnel(iseq=True)
 TUNNEL6 = tunnel(local=B6, remote=A6, kind="ip6gre")
 GRETAP = tunnel(kind="gretap")
-DEMUX = ("gre_rcv", "gre", False)
-RECEIVER = ("gre_rcv", "ip_gre", False)
-RECEIVER6 = ("gre_rcv", "ip6_gre", False)
-REFUSED = ("ip_tunnel_rcv", "ip_tunnel", False)
-UNPACKED = ("ip_tunnel_rcv", "ip_tunnel", True)
-REFUSED6 = ("__ip6_tnl_rcv", "ip6_tunnel", False)
-UNPACKED6 = ("__ip6_tnl_rcv", "ip6_tunnel", True)
+DEMUX = ("gre_rcv", "gre", "outer")
+RECEIVER = ("gre_rcv", "ip_gre", "outer")
+PULLER = ("__ipgre_rcv", "ip_gre", "outer")
+RECEIVER6 = ("gre_rcv", "ip6_gre", "outer")
+REFUSED = ("ip_tunnel_rcv", "ip_tunnel", "outer")
+UNPACKED = ("ip_tunnel_rcv", "ip_tunnel", "pulled")
+REFUSED6 = ("__ip6_tnl_rcv", "ip6_tunnel", "outer")
+UNPACKED6 = ("__ip6_tnl_rcv", "ip6_tunnel", "inner")
 TEB = 0x6558
 
 
@@ -40,9 +41,13 @@ def replay(packets, *tunnels, lengths=None, step=SECOND, **frame):
     return host
 
 
+def look(drop):
+    return "inner" if drop.on_tunnel else "pulled" if drop.is_pulled else "outer"
+
+
 def places(host):
     return [
-        (drop.place.function, drop.place.module, drop.is_pulled)
+        (drop.place.function, drop.place.module, look(drop))
         for drop, _ in host.drops()
         for _ in range(drop.count)
     ]
@@ -89,7 +94,7 @@ FRAME = bytes(12) + b"\x08\x00" + udp("10.10.10.2", "10.10.10.1")
         (gre_packet(A, B, FRAME, protocol=TEB), GRETAP, None),
         (gre_packet(A, B, FRAME, protocol=TEB, tos=3), GRETAP, UNPACKED),
         (gre_packet(A, B, FRAME[:20], protocol=TEB), GRETAP, UNPACKED),
-        (gre_packet(A, B, FRAME[:13], protocol=TEB), GRETAP, RECEIVER),
+        (gre_packet(A, B, FRAME[:13], protocol=TEB), GRETAP, PULLER),
         (gre_packet(A, B, FRAME, protocol=TEB, tos=3), tunnel(external=True), None),
         (gre_packet(A, B, bytes(3), protocol=0x883E), tunnel(), DEMUX),
         (gre6(INNER6), TUNNEL6, None),

@@ -1,12 +1,13 @@
 """What the tunnels of a namespace would fall over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from gretrace.checks.registry import Check, Machine, State, check
 from gretrace.commands import ip_link, respond, run
 from gretrace.host.namespaces import entered
 from gretrace.keepalive import responder
 from gretrace.kernel.kinds import kind_of, largest_segment, mtu_that_fits
+from gretrace.kernel.settings import assignments, missing_for_keepalives
 from gretrace.model import Tunnel
 
 
@@ -42,33 +43,14 @@ def keepalives(machine: Machine) -> Iterator[Check]:
         if ours:
             yield Check(name, State.OK, f"answered by gretrace on {ours.hook}")
             continue
-        missing = missing_for_keepalives(machine.host.sysctl, tunnel)
+        family = kind_of(tunnel).family
+        missing = missing_for_keepalives(machine.host.sysctl, tunnel.name, family)
         if not missing:
             yield Check(name, State.OK, "answered by the kernel itself")
         else:
-            found = f"not answered; the kernel itself would need {', '.join(missing)}"
+            found = f"not answered; the kernel itself would need {', '.join(assignments(missing))}"
             remedy = respond(machine.table.namespace.reached, tunnel.name)
             yield Check(name, State.WARNING, found, remedy)
-
-
-def missing_for_keepalives(sysctl: Callable[[str], str | None], tunnel: Tunnel) -> list[str]:
-    """Return the settings that keep the kernel from answering, as sysctl(8) would set them.
-
-    The kernel checks forwarding, accept_local and rp_filter one after another, so all are told.
-    `sysctl` returns the value of a setting.
-    """
-    device = tunnel.name.replace(".", "/")
-    if kind_of(tunnel).family == 6:
-        wanted = {"net.ipv6.conf.all.forwarding": "1"}
-    else:
-        wanted = {
-            f"net.ipv4.conf.{device}.forwarding": "1",
-            f"net.ipv4.conf.{device}.accept_local": "1",
-            # The stricter of the two counts.
-            "net.ipv4.conf.all.rp_filter": "0",
-            f"net.ipv4.conf.{device}.rp_filter": "0",
-        }
-    return [f"{name}={value}" for name, value in wanted.items() if sysctl(name) != value]
 
 
 def _fits(machine: Machine, tunnel: Tunnel) -> Iterator[Check]:

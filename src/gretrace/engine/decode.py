@@ -20,6 +20,7 @@ from gretrace.engine.contract import (
     ResponderEvent,
     ResponderOutcome,
 )
+from gretrace.kernel import receive, send
 from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place, Tuple
 from gretrace.wire.packet import parse_packet
 
@@ -35,12 +36,6 @@ _UNSUMMED, _IN_UDP, _BRIDGED = (
     int(mark) for mark in (DropMark.UNSUMMED, DropMark.IN_UDP, DropMark.BRIDGED)
 )
 _PLACES_AT_MOST = 1024
-
-# __iptunnel_pull_header() wipes what tells a received packet from one that this host made
-# (skb_scrub_packet()), so from there on the place must tell.
-_RECEIVED = ("gre_rcv", "__ipgre_rcv", "ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
-# What came in by a tunnel may leave by the same, and has its device all the time.
-_SENT = ("ip_tunnel_xmit", "ip6gre_tunnel_xmit", "neigh_invalidate", "__neigh_event_send")
 
 
 def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offset_ns: int) -> Drop:
@@ -92,7 +87,12 @@ def _ends(family: int, remote: bytes, local: bytes) -> tuple[int, Address, Addre
 
 def is_sent(place: Place, marked: bool) -> bool:
     """Whether a packet was on its way out, from where it died and what the program saw."""
-    return place.function in _SENT or (marked and place.function not in _RECEIVED)
+    # What came in by a tunnel may leave by the same, and has its device all the time.
+    if place.function in send.FUNCTIONS:
+        return True
+    # __iptunnel_pull_header() wipes what tells a received packet from one that this host made
+    # (skb_scrub_packet()), so from there on the place must tell.
+    return marked and place.function not in receive.FUNCTIONS
 
 
 # Decisions come by the thousand: one unpacking each, and of an equal one nothing anew.

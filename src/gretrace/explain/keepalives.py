@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias
 
-from gretrace.kernel.receive import header_size
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, GRE, Address, Packet, Tunnel
 from gretrace.wire.packet import parse_packet
 
@@ -166,7 +165,7 @@ def keepalive_inside(packet: Packet) -> Packet | None:
 def is_answer(packet: Packet) -> bool:
     """Whether a packet is what a keepalive carries, by its GRE header, which ends it."""
     gre = packet.gre
-    if gre is None or packet.gre_length != header_size(gre):
+    if gre is None or packet.gre_length != gre.size:
         return False
     # RouterOS has the protocol of IPv6 in what it sends over IPv6.
     return gre.protocol == 0 or (packet.family == 6 and gre.protocol == ETH_P_IPV6)
@@ -178,4 +177,4 @@ def _carried(packet: Packet) -> Packet | None:
         return None
     if gre.protocol not in (ETH_P_IP, ETH_P_IPV6):
         return None
-    return parse_packet(packet.payload, packet.gre_length - header_size(gre))
+    return parse_packet(packet.payload, packet.gre_length - gre.size)

@@ -14,9 +14,9 @@ from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
+from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.model import Drop, Report, Traffic, Tunnel
 from gretrace.verdicts import Case, explain
-from gretrace.verdicts.surroundings import Nowhere, Surroundings
 
 
 def _no_traffic(_tunnels: Iterable[Tunnel]) -> Mapping[int, Traffic]:

@@ -8,14 +8,15 @@ from functools import lru_cache
 from gretrace.capture import Direction, Frame
 from gretrace.explain.keepalives import Keepalive, Keepalives, keepalive_inside
 from gretrace.explain.kept import Kept, join
+from gretrace.kernel import stack
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.receive import Receiver, Refusal
+from gretrace.kernel.receiver import Ended, Receiver
 from gretrace.model import GRE, Address, Drop, Packet, Place, Tunnel
 from gretrace.wire.checksum import is_unfinished
 from gretrace.wire.packet import IPV4_MIN, IPV6_DESTINATION_OPTIONS, IPV6_SIZE, parse_packet
 
 # Where the packet that a keepalive carries dies: its source is an address of this host.
-UNANSWERED = Place("ip_rcv_finish_core")
+UNANSWERED = stack.martian_source.free(4).place
 
 LINKS_KEPT = 4096  # names of devices whose indexes are remembered
 MORE_FRAGMENTS = 0x20  # of the seventh byte of an IPv4 header
@@ -105,8 +106,8 @@ class ReplayedHost:
         outcome = self._receiver.receive(packet, link)
         if outcome is None:
             self.cut_off += 1
-        elif isinstance(outcome, Refusal):
-            self._refuse(packet, outcome, frame, link)
+        elif isinstance(outcome, Ended):
+            self._refuse(packet, outcome, frame)
         else:
             self._accept(packet, outcome, frame)
 
@@ -116,16 +117,15 @@ class ReplayedHost:
         if inner and not tunnel.fallback:
             self._keepalives.note_received(Keepalive(tunnel, inner, frame.time_ns))
 
-    def _refuse(self, packet: Packet, refusal: Refusal, frame: Frame, link: int) -> None:
-        drop = replace(
-            self._drop(refusal.place, packet, frame.time_ns, link), is_pulled=refusal.is_pulled
-        )
+    def _refuse(self, packet: Packet, ended: Ended, frame: Frame) -> None:
+        drop = ended.drop(self._netns, frame.time_ns)
         if not self._admits(drop):
             return
-        gre = packet.gre
+        gre, tunnel = packet.gre, ended.passage.tunnel
         header = (gre.flags, gre.protocol, gre.key) if gre else None
-        kind = (refusal, packet.remote, packet.local, header, frame.interface)
-        self._kept.add(kind, drop, frame.interface)
+        kind = (ended.step, packet.remote, packet.local, header, frame.interface)
+        iif = tunnel.name if tunnel and drop.on_tunnel else frame.interface
+        self._kept.add(kind, drop, iif)
         self.refused += 1
 
     def _drop(

@@ -26,6 +26,7 @@ ENCAPSULATIONS = {"fou": 8, "gue": 8 + 4}
 REMOTE_CHECKSUM = 8  # GUE_LEN_PRIV and GUE_PLEN_REMCSUM of net/gue.h
 
 ETHERNET_MTU = 1500  # where the kernel knows no way to the remote
+MODULES = {4: "ip_gre", 6: "ip6_gre"}  # by the IP version of the outer header
 # IPV4_MIN_MTU and IPV6_MIN_MTU: by itself no tunnel gets less, whatever its underlay takes.
 LEAST_MTU = {4: 68, 6: 1280}
 
@@ -46,7 +47,7 @@ class Kind:
     @property
     def module(self) -> str:
         """The kernel module that makes it, and that receives for it."""
-        return "ip_gre" if self.family == 4 else "ip6_gre"
+        return MODULES[self.family]
 
     @property
     def hop_limit(self) -> str:

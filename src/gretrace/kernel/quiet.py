@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gretrace.kernel import receive
 from gretrace.kernel.kinds import kind_of
 from gretrace.model import Drop, Tunnel
 
@@ -79,13 +80,10 @@ def _is_unjoined(drop: Drop, tunnel: Tunnel | None) -> bool:
 def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:
     """Of a port to which others mirror what they see: whoever watches has its copy by then."""
     is_monitor = tunnel is not None and bool(kind_of(tunnel).erspan)
-    is_there = drop.on_tunnel and not drop.is_sent and not _is_refused(drop)
-    return is_monitor and is_there and drop.reason not in PROGRAMMED
-
-
-def _is_refused(drop: Drop) -> bool:
     # Over IPv6 a tunnel refuses a packet that has its device already.
-    return drop.place.function in ("ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv", "gre_rcv")
+    is_receiving = drop.place.function in receive.FUNCTIONS
+    is_there = drop.on_tunnel and not drop.is_sent and not is_receiving
+    return is_monitor and is_there and drop.reason not in PROGRAMMED
 
 
 def _is_unspoken(drop: Drop, tunnel: Tunnel | None) -> bool:

@@ -1,151 +1,275 @@
-"""The kernel's way of a received GRE packet, up to where the tunnel has taken it."""
+"""The kernel's way of a received GRE packet, from the demultiplexer to the tunnel's device.
 
-from dataclasses import dataclass
+Row by row in the order of the sources, to be laid beside them: net/ipv4/gre_demux.c,
+net/ipv4/ip_gre.c, net/ipv4/ip_tunnel.c; net/ipv6/ip6_gre.c, net/ipv6/ip6_tunnel.c. None of these
+steps gives a reason (v7.2). A function that compilers put into its caller frees there:
+ipgre_rcv(), erspan_rcv(), ip6gre_rcv() and ip6erspan_rcv() in gre_rcv() of their modules.
+"""
 
-from gretrace.kernel.kinds import kind_of
-from gretrace.kernel.lookup import Query, Tables
-from gretrace.model import (
-    ETH_P_ERSPAN,
-    ETH_P_ERSPAN2,
-    ETH_P_IP,
-    ETH_P_IPV6,
-    ETH_P_WCCP,
-    GreHeader,
-    Packet,
-    Place,
-    Tunnel,
-)
-from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE, lookup_key
+from dataclasses import replace
 
-DEMUX = Place("gre_rcv", "gre")
-RECEIVER = {4: Place("gre_rcv", "ip_gre"), 6: Place("gre_rcv", "ip6_gre")}
-TUNNEL = {4: Place("ip_tunnel_rcv", "ip_tunnel"), 6: Place("__ip6_tnl_rcv", "ip6_tunnel")}
+from gretrace.kernel.kinds import ERSPAN, GRE_BASE, MODULES, kind_of
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.passage import ERSPAN_BASE, IP_SIZES, VLANS, Passage
+from gretrace.kernel.way import By, Free, Step, Way, step
+from gretrace.model import ETH_P_TEB, Drop, Tunnel
+from gretrace.wire.packet import ETHERNET_SIZE
 
-# gre_rcv() of net/ipv4/gre_demux.c wants this much before it looks at the version.
 DEMUX_MINIMUM = 12
-
-# Which bits must be zero to make version 0: the demultiplexer of IPv4 takes the reserved bits
-# of RFC 2784 for a part of it.
+# "ver" of gre_rcv() in gre_demux.c has the reserved bits of RFC 2784 in it.
 VERSION_BITS = {4: 0x7F, 6: 0x07}
-
-BASE_SIZE = 4
-WORD = 4  # the size of a field of the GRE header, of WCCP's and the least of ERSPAN's
-
 ECN_MASK = ECN_CE = 3  # RFC 3168
-IP_SIZES = {ETH_P_IP: IPV4_MIN, ETH_P_IPV6: IPV6_SIZE}
-NUMBERS = 1 << 32
+NUMBERS = 1 << 32  # sequence numbers go round
+
+DEMUX = Free(("gre_rcv",), "gre", family=4, by_then=By.OUTER)
+IP_GRE = Free(("gre_rcv",), MODULES[4], family=4, by_then=By.OUTER)
+IP_GRE_PULL = Free(("__ipgre_rcv",), MODULES[4], family=4, by_then=By.OUTER)
+IP_TUNNEL = Free(("ip_tunnel_rcv",), "ip_tunnel", family=4, by_then=By.OUTER)
+IP_TUNNEL_PULLED = replace(IP_TUNNEL, by_then=By.PULLED)
+IP6_GRE = Free(("gre_rcv",), MODULES[6], family=6, by_then=By.OUTER)
+# Some compilers put the first into the second.
+IP6_TUNNEL = Free(("__ip6_tnl_rcv", "ip6_tnl_rcv"), "ip6_tunnel", family=6, by_then=By.UNDERLAY)
+IP6_TUNNEL_INNER = replace(IP6_TUNNEL, by_then=By.INNER)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Where the kernel would have freed a packet."""
-
-    place: Place
-    step: str  # what it did there; at one place it can be several things
-    is_pulled: bool = False
+# gre_rcv() of net/ipv4/gre_demux.c; over IPv6 there is no such thing.
 
 
-class Receiver:
-    """Receives packets as the kernel would; remembers what it remembers, the sequence numbers."""
+@step(DEMUX)
+def too_short(p: Passage) -> bool | None:
+    """It has less than 12 bytes from the GRE header on."""
+    return p.length < DEMUX_MINIMUM if p.outer else None
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        # By ifindex; as i_seqno of struct ip_tunnel, 0 before the first packet.
-        self._expected: dict[int, int] = {}
 
-    def receive(self, packet: Packet, link: int) -> Tunnel | Refusal | None:
-        """Return the tunnel that takes a packet, or where it would have been freed.
+@step(DEMUX)
+def other_version(p: Passage) -> bool | None:
+    """Nothing here takes its version of GRE, of which the reserved bits count as a part."""
+    # Version 1 is PPTP's, and pptp_rcv() frees what it does not like by itself.
+    return None if p.gre is None else bool(p.gre.flags & VERSION_BITS[4])
 
-        None when too little of it was captured to tell.
-        """
-        refusal = header_fault(packet)
-        if refusal:
-            return refusal
-        gre = packet.gre
-        if gre is None or not gre.complete:
-            return None
-        query = lookup_query(packet, gre, link)
-        if isinstance(query, Refusal) or query is None:
-            return query
-        match = self._tables.lookup(query)
-        if match is None:
-            return Refusal(RECEIVER[packet.family], "lookup")
-        tunnel = match.tunnel
-        return self._policy_fault(tunnel, gre) or inner_fault(tunnel, packet, gre) or tunnel
 
-    def _policy_fault(self, tunnel: Tunnel, gre: GreHeader) -> Refusal | None:
-        place = TUNNEL[kind_of(tunnel).family]
-        if gre.has_checksum != tunnel.icsum:
-            return Refusal(place, "checksum")
-        if not tunnel.iseq:
-            return None
-        if gre.sequence is None:
-            return Refusal(place, "sequence")
-        expected = self._expected.get(tunnel.ifindex, 0)
-        if expected and (gre.sequence - expected) % NUMBERS >= NUMBERS // 2:
-            return Refusal(place, "order")
-        self._expected[tunnel.ifindex] = (gre.sequence + 1) % NUMBERS
+@step(DEMUX)
+def no_receiver(p: Passage) -> bool | None:
+    """The demultiplexer is loaded, and no module that takes GRE of version 0."""
+    state = p.host.module_state(MODULES[4])
+    # It may have been loaded since.
+    return {"loadable": True, "built in": False}.get(state or "")
+
+
+# gre_rcv() of net/ipv4/ip_gre.c
+
+
+@step(IP_GRE)
+def multicast_loop(p: Passage) -> bool | None:
+    """It is a multicast packet of this host's own, which ip_mc_output() sent back to it."""
+    if p.outer is None:
         return None
+    if not p.outer.local.is_multicast:
+        return False
+    route = p.host.route(p.outer.remote)
+    is_known = route.is_own or route.device is not None or route.error is not None
+    return route.is_own if is_known else None
 
 
-def header_size(gre: GreHeader) -> int:
-    """Return how many bytes a GRE header announces (gre_calc_hlen() of net/gre.h)."""
-    return BASE_SIZE + WORD * (gre.has_checksum + gre.has_key + gre.has_sequence)
+# gre_parse_header() of net/ipv4/gre_demux.c, called by gre_rcv() of ip_gre.c and ip6_gre.c
 
 
-def header_fault(packet: Packet) -> Refusal | None:
-    """Tell where a header ends its packet; None where it is sound or too little was captured."""
-    gre, receiver = packet.gre, RECEIVER[packet.family]
-    # IPv6 has no demultiplexer.
-    if packet.family == 4 and packet.gre_length < DEMUX_MINIMUM:
-        return Refusal(DEMUX, "size")
-    if packet.gre_length < BASE_SIZE:
-        return Refusal(receiver, "size")
-    if gre is None:
+@step(IP_GRE, IP6_GRE)
+def no_header(p: Passage) -> bool | None:
+    """It has less than the four bytes that every GRE header has."""
+    return p.length < GRE_BASE if p.outer else None
+
+
+@step(IP_GRE, IP6_GRE)
+def refused_flags(p: Passage) -> bool | None:
+    """Its header has a version other than 0, or asks for source routing."""
+    return None if p.gre is None else bool(p.gre.version or p.gre.has_routing)
+
+
+@step(IP_GRE, IP6_GRE)
+def cut_header(p: Passage) -> bool | None:
+    """It ends before the fields that its flags announce."""
+    return None if p.gre is None else p.length < p.gre.size
+
+
+@step(IP_GRE, IP6_GRE)
+def wrong_checksum(p: Passage) -> bool | None:
+    """The checksum in its header is wrong."""
+    if p.gre is None:
         return None
-    if packet.family == 4 and gre.flags & VERSION_BITS[4]:
-        return Refusal(DEMUX, "version")
-    if gre.version or gre.has_routing:
-        return Refusal(receiver, "flags")
-    if header_size(gre) > packet.gre_length:
-        return Refusal(receiver, "size")
-    if gre.checksum_valid is False:
-        return Refusal(receiver, "checksum")
-    return None
+    if not p.gre.has_checksum:
+        return False
+    # Unknown where too little was kept, or where hardware was to fill it in.
+    return None if p.gre.checksum_valid is None else not p.gre.checksum_valid
 
 
-def lookup_query(packet: Packet, gre: GreHeader, link: int) -> Query | Refusal | None:
-    """Return what a tunnel is looked up by, as gre_parse_header() of gre_demux.c reads it."""
-    protocol, size = gre.protocol, header_size(gre)
-    is_erspan = protocol == ETH_P_ERSPAN2 or (protocol == ETH_P_ERSPAN and size > BASE_SIZE)
-    is_wccp = protocol == ETH_P_WCCP and not gre.flags
-    if is_erspan or is_wccp:
-        if packet.gre_length < size + WORD:
-            return Refusal(RECEIVER[packet.family], "size")
-        if len(packet.payload) < WORD:
-            return None
-    key = lookup_key(gre, packet.payload)
-    if is_wccp:
-        protocol = ETH_P_IP if packet.family == 4 else ETH_P_IPV6
-    return Query(packet.remote, packet.local, key, protocol, link)
-
-
-def inner_fault(tunnel: Tunnel, packet: Packet, gre: GreHeader) -> Refusal | None:
-    """Tell where what a packet carries ends it, once the tunnel has taken off its header."""
-    protocol, length = gre.protocol, packet.gre_length - header_size(gre)
-    if protocol in (ETH_P_ERSPAN, ETH_P_ERSPAN2, ETH_P_WCCP):
-        # They have headers of their own, and no such fault was ever met.
+@step(IP_GRE, IP6_GRE)
+def cut_own_header(p: Passage) -> bool | None:
+    """It ends before the ERSPAN or WCCP header that its protocol announces."""
+    if p.gre is None:
         return None
-    needed = 0
-    if kind_of(tunnel).is_ethernet:
-        if length < ETHERNET_SIZE:
-            # IPv4's __ipgre_rcv() looks for it, before the tunnel itself does.
-            return Refusal((RECEIVER if packet.family == 4 else TUNNEL)[packet.family], "size")
-        protocol, needed = int.from_bytes(packet.payload[12:14], "big"), ETHERNET_SIZE
-    if length < needed + IP_SIZES.get(protocol, 0):
-        return Refusal(TUNNEL[packet.family], "inner size", is_pulled=True)
-    # IP_ECN_decapsulate() of net/inet_ecn.h
-    inner = packet.inner if protocol in IP_SIZES else None
-    if inner and packet.tos & ECN_MASK == ECN_CE and not inner.tos & ECN_MASK:
-        return Refusal(TUNNEL[packet.family], "congestion", is_pulled=True)
-    return None
+    needed = ERSPAN_BASE if p.has_erspan_header else int(p.is_wccp)
+    return p.length < p.gre.size + needed
+
+
+# iptunnel_pull_header() in gre_rcv() of net/ipv6/ip6_gre.c, before the lookup
+
+
+@step(IP6_GRE)
+def cut_frame_before_lookup(p: Passage) -> bool | None:
+    """It carries a frame that is shorter than an Ethernet header, or ends in its WCCP header."""
+    if p.gre is None or p.own_header_size is None:
+        return None
+    pulled = p.gre.size + (p.own_header_size if p.is_wccp else 0)
+    return p.length < pulled + (ETHERNET_SIZE if p.gre.protocol == ETH_P_TEB else 0)
+
+
+# ip_tunnel_lookup() of net/ipv4/ip_tunnel.c, ip6gre_tunnel_lookup() of net/ipv6/ip6_gre.c
+
+
+@step(IP_GRE, IP6_GRE)
+def no_tunnel(p: Passage) -> bool | None:
+    """No tunnel takes it, which is answered by ICMP "port unreachable"."""
+    if p.query is None or p.tables is None:
+        return None
+    return p.tunnel is None
+
+
+# erspan_rcv() of net/ipv4/ip_gre.c, ip6erspan_rcv() of net/ipv6/ip6_gre.c
+
+
+@step(IP_GRE, IP6_GRE)
+def cut_erspan(p: Passage) -> bool | None:
+    """It ends before its frame's Ethernet header, behind an ERSPAN header of that version."""
+    if p.gre is None or p.own_header_size is None:
+        return None
+    is_erspan = p.gre.protocol in ERSPAN
+    return is_erspan and p.length < p.gre.size + p.own_header_size + ETHERNET_SIZE
+
+
+# __iptunnel_pull_header() in __ipgre_rcv() of net/ipv4/ip_gre.c
+
+
+@step(IP_GRE_PULL)
+def cut_frame(p: Passage) -> bool | None:
+    """A gretap tunnel takes it, but the frame that it carries is shorter than its header."""
+    if p.tunnel is None or p.gre is None or p.own_header_size is None:
+        return None
+    pulled = p.gre.size + p.own_header_size
+    return p.length < pulled + (ETHERNET_SIZE if kind_of(p.tunnel).is_ethernet else 0)
+
+
+# ip_tunnel_rcv() of net/ipv4/ip_tunnel.c, __ip6_tnl_rcv() of net/ipv6/ip6_tunnel.c
+
+
+@step(IP_TUNNEL, IP6_TUNNEL, counts=("rx_crc_errors", "rx_errors"))
+def checksum_flag(p: Passage) -> bool | None:
+    """One side has checksums and the other has not."""
+    return None if p.tunnel is None or p.gre is None else p.gre.has_checksum != p.tunnel.icsum
+
+
+@step(IP_TUNNEL, IP6_TUNNEL, counts=("rx_fifo_errors", "rx_errors"))
+def no_sequence(p: Passage) -> bool | None:
+    """The tunnel wants sequence numbers, and it has none."""
+    if p.tunnel is None or p.gre is None:
+        return None
+    return p.tunnel.iseq and not p.gre.has_sequence
+
+
+@step(IP_TUNNEL, IP6_TUNNEL, counts=("rx_fifo_errors", "rx_errors"))
+def old_sequence(p: Passage) -> bool | None:
+    """Its sequence number is lower than the last one that the tunnel took."""
+    if p.tunnel and not p.tunnel.iseq:
+        return False
+    if p.tunnel is None or p.gre is None or p.gre.sequence is None or p.sequences is None:
+        return None
+    expected = p.sequences.get(p.tunnel.ifindex, 0)
+    return bool(expected) and (p.gre.sequence - expected) % NUMBERS >= NUMBERS // 2
+
+
+@step(IP6_TUNNEL, counts=("rx_length_errors", "rx_errors"))
+def cut_frame_over_ipv6(p: Passage) -> bool | None:
+    """A tunnel for frames takes it, and it carries less than an Ethernet header."""
+    if p.tunnel is None or p.carried is None:
+        return None
+    return kind_of(p.tunnel).is_ethernet and p.carried.length < 0
+
+
+@step(IP_TUNNEL_PULLED, IP6_TUNNEL_INNER, counts=("rx_length_errors", "rx_errors"))
+def cut_inside(p: Passage) -> bool | None:
+    """What the tunnel carries ends before the IP header that it announces."""
+    if p.carried is None or p.carried.protocol is None:
+        return None
+    return p.carried.length < IP_SIZES.get(p.carried.protocol, 0)
+
+
+@step(IP_TUNNEL_PULLED, IP6_TUNNEL_INNER, counts=("rx_frame_errors", "rx_errors"))
+def congestion_mark(p: Passage) -> bool | None:
+    """Congestion was marked outside, on a packet that inside cannot bear the mark (RFC 6040)."""
+    if p.outer and p.outer.tos & ECN_MASK != ECN_CE:
+        return False
+    if p.carried is None or p.carried.protocol is None:
+        return None
+    if p.carried.protocol in VLANS:
+        # IP_ECN_decapsulate() of net/inet_ecn.h finds an IP packet behind the tag, and reads
+        # what it has for the packet's header from the tag.
+        return None
+    if p.carried.protocol not in IP_SIZES:
+        return False
+    if p.carried.tos is None:
+        return None
+    if p.carried.tos & ECN_MASK:
+        return False
+    return True if p.outer else None
+
+
+def find_device(drop: Drop, tables: Tables | None) -> Tunnel | None:
+    """Return the tunnel that had made a packet its own by then, without outer headers."""
+    if tables is None or not IP6_TUNNEL_INNER.matches(drop, 6):
+        return None
+    tunnel = tables.by_ifindex(drop.ifindex)
+    return tunnel if tunnel and kind_of(tunnel).family == 6 else None
+
+
+_HEADER = (no_header, refused_flags, cut_header, wrong_checksum, cut_own_header)
+# What a tunnel does that was found: it counts an error, and frees the packet.
+REFUSALS = (
+    *(checksum_flag, no_sequence, old_sequence, cut_frame_over_ipv6, cut_inside, congestion_mark),
+)
+WAYS = {
+    4: Way(
+        4,
+        (
+            *(too_short, other_version, no_receiver, multicast_loop),
+            *_HEADER,
+            *(no_tunnel, cut_erspan, cut_frame),
+            *(checksum_flag, no_sequence, old_sequence, cut_inside, congestion_mark),
+        ),
+    ),
+    6: Way(
+        6,
+        (
+            *_HEADER,
+            *(cut_frame_before_lookup, no_tunnel, cut_erspan),
+            *(checksum_flag, no_sequence, old_sequence),
+            *(cut_frame_over_ipv6, cut_inside, congestion_mark),
+        ),
+    ),
+}
+FUNCTIONS = WAYS[4].functions | WAYS[6].functions
+
+
+def header_fault(passage: Passage) -> Step[Passage] | None:
+    """Return the step at which its header alone ends a packet, if it is known to."""
+    steps = (too_short, other_version, *_HEADER) if passage.family == 4 else _HEADER
+    return Way(passage.family or 4, steps).walk(passage).step
+
+
+def is_refusal(drop: Drop, family: int) -> bool:
+    """Whether a tunnel that was found freed the packet, as far as the place tells."""
+    return any(each.can_free(drop, family) for each in REFUSALS)
+
+
+def is_of_outer(drop: Drop) -> bool:
+    """Whether it was freed by what takes a packet with its outer headers, as the place tells."""
+    return drop.place.function in FUNCTIONS and not IP6_TUNNEL_INNER.matches(drop, 6)

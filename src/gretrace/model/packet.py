@@ -42,6 +42,11 @@ class GreHeader:
         """0 for GRE, 1 for PPTP's (RFC 2637)."""
         return self.flags & 0x7
 
+    @property
+    def size(self) -> int:
+        """How many bytes its flags announce (gre_calc_hlen() of net/gre.h)."""
+        return 4 + 4 * (self.has_checksum + self.has_key + self.has_sequence)
+
 
 @dataclass(frozen=True, slots=True)
 class Inner:

@@ -4,20 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 from gretrace.commands import HERE, Netns
+from gretrace.kernel import receive, send, stack
 from gretrace.kernel.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
-from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
+from gretrace.kernel.passage import Passage
+from gretrace.kernel.send import Sending, sending_of
+from gretrace.kernel.stack import Stay
+from gretrace.kernel.surroundings import Nowhere, Surroundings
+from gretrace.kernel.way import Step
 from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
-from gretrace.verdicts.surroundings import Nowhere, Surroundings
-from gretrace.wire.packet import lookup_key
-
-# The module whose gre_rcv() looks for a tunnel, by the family of the outer header.
-RECEIVER = {4: "ip_gre", 6: "ip6_gre"}
-
-# Where a tunnel that was found refuses a packet: ip_tunnel_rcv() of net/ipv4/ip_tunnel.c and
-# __ip6_tnl_rcv() of net/ipv6/ip6_tunnel.c, which compilers may put into its caller.
-REFUSERS = ("ip_tunnel_rcv", "__ip6_tnl_rcv", "ip6_tnl_rcv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,53 +44,63 @@ class Case:
         return self.drop.packet
 
     @cached_property
-    def query(self) -> Query | None:
-        """What the kernel looked a tunnel up by, if the packet got that far."""
-        packet = self.packet
-        if not packet or not packet.gre or not self.is_sound_gre:
-            return None
-        key = lookup_key(packet.gre, packet.payload)
-        return Query(packet.remote, packet.local, key, packet.gre.protocol, self.drop.ifindex)
-
-    @cached_property
-    def is_sound_gre(self) -> bool:
-        """Whether gre_rcv() and gre_parse_header() accept the header (net/ipv4/gre_demux.c)."""
-        packet = self.packet
-        if not packet or packet.protocol != GRE or not packet.gre:
-            return False
-        gre = packet.gre
-        return (
-            # IPv6 has no demultiplexer before ip6_gre.
-            (packet.family == 6 or packet.gre_length >= DEMUX_MINIMUM)
-            and gre.complete
-            and not gre.flags & VERSION_BITS[packet.family]
-            and not gre.has_routing
-            and gre.checksum_valid is not False
+    def passage(self) -> Passage:
+        """What is known of it as a received packet."""
+        drop, device = self.drop, receive.find_device(self.drop, self.tables)
+        return Passage(
+            drop.packet, self.tables, drop.ifindex, self.host, device=device, protocol=drop.protocol
         )
 
     @cached_property
-    def missed(self) -> Query | None:
-        """The lookup that found no tunnel, if that is how the packet died.
-
-        The kernel frees such a packet in gre_rcv() of ip_gre or ip6_gre, where it also frees
-        broken headers, and gives no reason; so the lookup is done again here.
-        """
-        if self.tables is None or not self.is_at_receiver or self.query is None:
-            return None
-        if self.is_looped or self.tables.lookup(self.query):
-            return None
-        return self.query
+    def stay(self) -> Stay:
+        """What is known of it in the host's own stack."""
+        drop, carrier = self.drop, self.carrier
+        return Stay(
+            drop.packet,
+            self.iif,
+            self.host,
+            is_routed=drop.is_routed,
+            is_sent=drop.is_sent,
+            is_wrapped=self.is_wrapped,
+            is_external=bool(drop.on_tunnel and carrier and carrier.external),
+        )
 
     @cached_property
-    def is_looped(self) -> bool:
-        """Whether it is a multicast packet of our own that came back from ip_mc_output().
+    def sending(self) -> Sending:
+        """What is known of it as a packet that a tunnel sends."""
+        return sending_of(self.drop, self.tables, self.host)
 
-        gre_rcv() of ip_gre drops such a packet before it parses the header.
-        """
+    @cached_property
+    def steps(self) -> tuple[Step[Any], ...]:
+        """The steps of the kernel's way that can have ended it: one, unless more is to be known."""
+        family = self.passage.family or (6 if self.drop.protocol == ETH_P_IPV6 else 4)
+        own = self.packet.family if self.packet else family
+        found: tuple[Step[Any], ...] = ()
+        # What a way depends on may be dear to ask for.
+        if receive.WAYS[family].can_free(self.drop):
+            found += receive.WAYS[family].fitting(self.passage, self.drop)
+        if stack.WAYS[own].can_free(self.drop):
+            found += stack.WAYS[own].fitting(self.stay, self.drop)
+        if send.WAY.can_free(self.drop):
+            found += send.WAY.fitting(self.sending, self.drop)
+        return found
+
+    def is_at(self, *steps: Step[Any]) -> bool:
+        """Whether it can have ended at none but these steps."""
+        return bool(self.steps) and all(step in steps for step in self.steps)
+
+    @cached_property
+    def query(self) -> Query | None:
+        """What the kernel looked a tunnel up by, if the packet got that far."""
         packet = self.packet
-        if not packet or packet.family != 4 or not packet.local.is_multicast:
-            return False
-        return self.is_at_receiver and self.host.route(packet.remote).is_own
+        if not packet or packet.protocol != GRE or receive.header_fault(self.passage):
+            return None
+        return self.passage.query
+
+    @property
+    def missed(self) -> Query | None:
+        """The lookup that found no tunnel, if that is how the packet died."""
+        return self.query if self.tables and self.is_at(receive.no_tunnel) else None
 
     @cached_property
     def fits_elsewhere(self) -> tuple[Netns | None, Match] | None:
@@ -115,15 +122,19 @@ class Case:
     @property
     def is_refused(self) -> bool:
         """Whether a tunnel was found, and freed the packet before it was its own."""
-        return self.drop.place.function in REFUSERS
+        family = self.passage.family
+        return family is not None and receive.is_refusal(self.drop, family)
 
     @property
-    def is_at_receiver(self) -> bool:
-        """Whether the packet died where tunnels receive: at its header, or in the lookup."""
-        place, packet = self.drop.place, self.packet
-        if place.function != "gre_rcv" or packet is None:
+    def is_wrapped(self) -> bool:
+        """Whether a tunnel has encapsulated it, and it is on the tunnel's device all the same.
+
+        It is until the underlay's takes it: between iptunnel_xmit() and ip_output().
+        """
+        drop, packet, tunnel = self.drop, self.packet, self.carrier
+        if not (drop.on_tunnel and drop.is_sent and tunnel) or packet is None or not packet.gre:
             return False
-        return place.module in (RECEIVER[packet.family], None)
+        return tunnel.remote in (None, packet.local) and bool(packet.payload)
 
     @cached_property
     def chosen(self) -> Tunnel | None:
@@ -152,7 +163,7 @@ class Case:
         packet, tunnel = self.packet, self.carrier
         if not packet or not packet.gre or not tunnel or tunnel.fallback or self.drop.is_sent:
             return False
-        if self.drop.place.function == "gre_rcv" or self.is_refused:
+        if receive.is_of_outer(self.drop) or self.is_refused:
             # It has not come to where it would be sent back.
             return False
         return (

@@ -3,6 +3,7 @@
 from gretrace.commands import ip_link
 from gretrace.kernel.kinds import DEFAULT_LIMIT, ERSPAN, erspan_version, unpacker_of
 from gretrace.kernel.lookup import Candidate, Mismatch
+from gretrace.kernel.receive import no_tunnel
 from gretrace.model import (
     Confidence,
     Finding,
@@ -19,6 +20,8 @@ from gretrace.verdicts.words import (
 )
 
 OTHERS_SHOWN = 3
+# The path of a packet up to the lookup.
+LOOKED_UP = (no_tunnel.free(4).place.function, "parse", "lookup")
 
 
 def near_miss(case: Case, fault: Mismatch) -> NearMiss | None:
@@ -99,7 +102,7 @@ def set_up(case: Case, tunnel: Tunnel, note: str) -> Fix:
 
 def lookup_path(case: Case) -> tuple[str, ...]:
     """Tell the steps of a packet up to the lookup."""
-    return (case.iif or "?", "gre_rcv", "parse", "lookup")
+    return (case.iif or "?", *LOOKED_UP)
 
 
 def _observed(case: Case, tunnel: Tunnel) -> list[str]:

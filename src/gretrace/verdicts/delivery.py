@@ -1,30 +1,23 @@
 """The host does not believe the packet's source (fib_validate_source() of fib_frontend.c)."""
 
 from gretrace.commands import run, sysctl
+from gretrace.kernel import stack
+from gretrace.kernel.settings import reverse_path, setting_name, without_reverse_path
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.settings import (
-    accepts_own,
-    describe_reverse_path,
-    reverse_path,
-    setting_name,
-    without_reverse_path,
-)
+from gretrace.verdicts.settings import describe_reverse_path
 from gretrace.verdicts.words import describe_packet
 
 STRICT, LOOSE = 1, 2
-# Where ip_rcv_finish_core() got its error from is not seen; v5.10 and some builds name it else.
-_SOURCE_CHECKS = ("ip_rcv_finish", "ip_route_input")
-# What no host may be called (ip_route_input_slow()).
-_MARTIAN_REASONS = (
-    *(None, "NOT_SPECIFIED"),
-    *("IP_LOCAL_SOURCE", "IP_INVALID_SOURCE", "IP_LOCALNET"),  # v6.14
+
+
+@cause(
+    "rp-filter",
+    "the reverse path filter refuses the source of the packet inside the tunnel",
+    stack.reverse_path_filter,
 )
-
-
-@cause("rp-filter", "the reverse path filter refuses the source of the packet inside the tunnel")
 def rp_filter(case: Case) -> Finding | None:
     """The kernel frees a decapsulated packet with the reason IP_RPFILTER.
 
@@ -33,7 +26,11 @@ def rp_filter(case: Case) -> Finding | None:
     return _refused_path(case, case.delivered) if case.drop.on_tunnel else None
 
 
-@cause("rp-filter-outer", "the reverse path filter refuses the source of the GRE packet itself")
+@cause(
+    "rp-filter-outer",
+    "the reverse path filter refuses the source of the GRE packet itself",
+    stack.reverse_path_filter,
+)
 def rp_filter_outer(case: Case) -> Finding | None:
     """The kernel frees a GRE packet on the device that it came by, for IP_RPFILTER.
 
@@ -44,7 +41,11 @@ def rp_filter_outer(case: Case) -> Finding | None:
     return _refused_path(case, packet) if is_outer else None
 
 
-@cause("martian-source", "the source is an address of this host, or one that no host may have")
+@cause(
+    "martian-source",
+    "the source is an address of this host, or one that no host may have",
+    stack.martian_source,
+)
 def martian_source(case: Case) -> Finding | None:
     """A packet dies while it is routed, for no reason or one such as IP_LOCAL_SOURCE.
 
@@ -55,19 +56,15 @@ def martian_source(case: Case) -> Finding | None:
     packet = case.delivered if drop.on_tunnel else case.packet
     if not packet or not device or drop.is_sent or not (drop.on_tunnel or packet.gre):
         return None
-    if packet.family == 4:
-        at_check = drop.place.function.startswith(_SOURCE_CHECKS)
-        is_martian = at_check and drop.reason in _MARTIAN_REASONS
-    else:
-        is_martian = drop.place.function == "ip6_rcv_core" and drop.reason in (None, "IP_INHDR")
-    if not is_martian:
-        return None
     source = packet.remote
-    if kind := _impossible(source):
+    if kind := stack.impossible_source(source):
         return _impossible_source(case, packet, device, kind)
-    if packet.family == 6 or accepts_own(case, device) or not case.host.route(source).is_own:
+    if packet.family == 6 or not stack.is_refused_own(case.stay, device):
         return None
-    settings = {setting_name(device, "accept_local"): 1, **without_reverse_path(case, device)}
+    settings = {
+        setting_name(device, "accept_local"): 1,
+        **without_reverse_path(case.host.sysctl, device),
+    }
     off = " and ".join(setting_name(of, "accept_local") for of in ("all", device))
     also = ", and rp_filter off, which would refuse them next," if len(settings) > 1 else ""
     return Finding(
@@ -111,30 +108,12 @@ def _impossible_source(case: Case, packet: Packet, device: str, kind: str) -> Fi
     )
 
 
-def _impossible(source: Address) -> str | None:
-    if source.is_multicast:
-        return "a multicast group"
-    if source.is_loopback:
-        return "a loopback address"
-    if source.version == 4 and source.is_unspecified:
-        return "no address at all"
-    return "the broadcast address" if str(source) == "255.255.255.255" else None
-
-
 def _refused_path(case: Case, packet: Packet | None) -> Finding | None:
     device, drop = case.iif, case.drop
     if not packet or not device or packet.family != 4 or drop.is_sent:
         return None
-    # v5.10 gives no reason.
-    guessed = drop.reason is None and drop.place.function.startswith(_SOURCE_CHECKS)
-    if drop.reason != "IP_RPFILTER" and not guessed:
-        return None
     source = packet.remote
-    counts = reverse_path(case, device)
     route = case.host.route(source)
-    own = route.is_own and not accepts_own(case, device)
-    if guessed and (not counts or _impossible(source) or own or packet.local.is_multicast):
-        return None
     return Finding(
         summary=f"{_subject(case, device)} come from {source}, {_way_back(case, route, device)}: "
         "the reverse path filter refuses them.",
@@ -145,13 +124,13 @@ def _refused_path(case: Case, packet: Packet | None) -> Finding | None:
         ),
         fix=_open_path(case, packet, device, route),
         path=_path(case, device),
-        confidence=Confidence.LIKELY if guessed else Confidence.CERTAIN,
+        confidence=Confidence.LIKELY if drop.reason is None else Confidence.CERTAIN,
         tunnel=owner_name(case),
     )
 
 
 def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[Fix, ...]:
-    source, counts = packet.remote, reverse_path(case, device)
+    source, counts = packet.remote, reverse_path(case.host.sysctl, device)
     replace = run(case.netns, "ip", "route", "replace", f"{source}/32", "dev", device)
     behind = "" if case.drop.on_tunnel else "; add `via` and the router, if it is behind one"
     if route.device is None and not route.is_own:
@@ -177,7 +156,9 @@ def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[F
         f"Check no sources on {device}. Set for `all`, it holds for every device that has no "
         "value of its own.",
         sysctl(
-            case.netns, without_reverse_path(case, device) or {setting_name(device, "rp_filter"): 0}
+            case.netns,
+            without_reverse_path(case.host.sysctl, device)
+            or {setting_name(device, "rp_filter"): 0},
         ),
     )
     return (off,) if route.is_own else (off, back)

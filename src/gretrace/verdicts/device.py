@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gretrace.commands import ip_link
+from gretrace.kernel import receive, stack
 from gretrace.kernel.kinds import FRAMES, Kind, erspan_version, kind_of, unpacker_of
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Finding, Fix, Tunnel, Where
@@ -22,7 +23,7 @@ PEERS_WAY = {
 }
 
 
-@cause("tunnel-down", "the tunnel that fits is administratively down")
+@cause("tunnel-down", "the tunnel that fits is administratively down", receive.no_tunnel)
 def tunnel_down(case: Case) -> Finding | None:
     """The lookup passes by every device without IFF_UP."""
     near = near_miss(case, Mismatch.DOWN)
@@ -37,7 +38,12 @@ def tunnel_down(case: Case) -> Finding | None:
     )
 
 
-@cause("wrong-type", "the packet carries what this kind of tunnel does not take")
+@cause(
+    "wrong-type",
+    "the packet carries what this kind of tunnel does not take",
+    receive.no_tunnel,
+    stack.no_protocol,
+)
 def wrong_type(case: Case) -> Finding | None:
     """The peer's tunnel carries another payload than ours: IP packets, frames, or neither."""
     unhandled = _unhandled(case)
@@ -82,7 +88,7 @@ def _unhandled(case: Case) -> Finding | None:
     tunnel, protocol = case.carrier, case.drop.protocol
     if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
-    if case.drop.reason != "UNHANDLED_PROTO" or protocol is None:
+    if not case.is_at(stack.no_protocol) or protocol is None:
         return None
     peer = tunnel.remote or "the peer"
     summary = (

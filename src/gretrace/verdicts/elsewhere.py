@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gretrace.commands import Netns, Shell, ip_link
+from gretrace.kernel import receive
 from gretrace.kernel.lookup import Candidate, Pass
 from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
@@ -12,7 +13,7 @@ from gretrace.verdicts.words import add_and_set_up, add_command, describe_packet
 from gretrace.wire.keys import show_key
 
 
-@cause("wrong-netns", "the tunnel that fits is in another network namespace")
+@cause("wrong-netns", "the tunnel that fits is in another network namespace", receive.no_tunnel)
 def wrong_netns(case: Case) -> Finding | None:
     """A tunnel receives in the namespace in which it was made (struct ip_tunnel, net)."""
     query, packet, found = case.missed, case.packet, case.fits_elsewhere
@@ -112,7 +113,7 @@ def fallback_taken(case: Case) -> Finding | None:
 def _fallback(case: Case) -> Tunnel | None:
     if case.drop.on_tunnel:
         # GRE inside GRE came through, and was looked up on its own.
-        is_nested = case.drop.place.function == "gre_rcv"
+        is_nested = receive.is_of_outer(case.drop)
         tunnel = None if case.drop.is_sent or is_nested else case.carrier
     else:
         tunnel = case.chosen if case.is_refused else None

@@ -1,5 +1,6 @@
 """No tunnel between these two hosts, or one that knows a host by another address."""
 
+from gretrace.kernel import receive
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Confidence, Finding, Fix, Where
 from gretrace.verdicts.case import Case
@@ -15,7 +16,11 @@ from gretrace.verdicts.words import (
 from gretrace.wire.keys import show_key
 
 
-@cause("nat-remote", "all fits but the outer source: NAT on the way, or the peer's other address")
+@cause(
+    "nat-remote",
+    "all fits but the outer source: NAT on the way, or the peer's other address",
+    receive.no_tunnel,
+)
 def nat_remote(case: Case) -> Finding | None:
     """A tunnel that waits for its peer, and packets that fit it from somewhere else."""
     near, query = near_miss(case, Mismatch.REMOTE), case.missed
@@ -47,7 +52,11 @@ def nat_remote(case: Case) -> Finding | None:
     )
 
 
-@cause("local-mismatch", "all fits but the outer destination: the peer sends to another address")
+@cause(
+    "local-mismatch",
+    "all fits but the outer destination: the peer sends to another address",
+    receive.no_tunnel,
+)
 def local_mismatch(case: Case) -> Finding | None:
     """The peer reaches this host by an address that is not the tunnel's."""
     near, query = near_miss(case, Mismatch.LOCAL), case.missed
@@ -67,7 +76,7 @@ def local_mismatch(case: Case) -> Finding | None:
     )
 
 
-@cause("no-tunnel", "no tunnel of this host comes near the packet")
+@cause("no-tunnel", "no tunnel of this host comes near the packet", receive.no_tunnel)
 def no_tunnel(case: Case) -> Finding | None:
     """Nothing here is meant for these packets."""
     query = case.missed

@@ -5,19 +5,11 @@ from gretrace.verdicts.case import Case
 
 
 def outer(case: Case) -> Packet | None:
-    """The packet, if it died with its outer headers.
-
-    One that a tunnel sends has the tunnel's device until the underlay's takes it: between
-    iptunnel_xmit() and ip_output().
-    """
-    packet, drop = case.packet, case.drop
+    """The packet, if it died with its outer headers."""
+    packet = case.packet
     if packet is None or not packet.gre:
         return None
-    if not drop.on_tunnel:
-        return packet
-    tunnel = case.carrier
-    is_wrapped = drop.is_sent and tunnel and tunnel.remote in (None, packet.local)
-    return packet if is_wrapped and packet.payload else None
+    return packet if case.is_wrapped or not case.drop.on_tunnel else None
 
 
 def inner(case: Case) -> Packet | None:

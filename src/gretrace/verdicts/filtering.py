@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gretrace.commands import Command, Identifier, Quoted, Word, iptables, nft, run
+from gretrace.kernel import stack
 from gretrace.kernel.droppers import Dropper, Found, Ruleset
 from gretrace.kernel.ruleset import Chain
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
@@ -11,45 +12,36 @@ from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet
 
-_REASONS = ("NETFILTER_DROP", "NETFILTER_INGRESS")
-_FUNCTIONS = (
-    *("nf_hook_slow", "nf_hook_slow_list", "nft_do_chain"),
-    *("ipt_do_table", "ip6t_do_table"),
-)
 SHOWN = 4
 # What may drop at a hook without a rule that can be read.
 SEE = (("nft", "list", "ruleset"), ("conntrack", "-S"), ("bpftool", "net"))
 
 
-@cause("firewall", "netfilter drops the packet inside the tunnel")
+@cause("firewall", "netfilter drops the packet inside the tunnel", *stack.NETFILTER)
 def firewall(case: Case) -> Finding | None:
     """A packet without outer headers is freed with NETFILTER_DROP, or in netfilter's functions.
 
     The ruleset is read, and its rules are held against the packet.
     """
     packet = inner(case)
-    return _filtered(case, packet, is_outer=False) if packet and _is_netfilter(case) else None
+    return _filtered(case, packet, is_outer=False) if packet else None
 
 
-@cause("firewall-outer", "netfilter drops the GRE packet itself")
+@cause("firewall-outer", "netfilter drops the GRE packet itself", *stack.NETFILTER)
 def firewall_outer(case: Case) -> Finding | None:
     """A GRE packet, received or sent, is freed with NETFILTER_DROP or in netfilter's functions.
 
     The ruleset is read, and its rules are held against the packet.
     """
     packet = outer(case)
-    return _filtered(case, packet, is_outer=True) if packet and _is_netfilter(case) else None
-
-
-def _is_netfilter(case: Case) -> bool:
-    return case.drop.reason in _REASONS or case.drop.place.function in _FUNCTIONS
+    return _filtered(case, packet, is_outer=True) if packet else None
 
 
 def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
     device = case.iif
     if not device:
         return None
-    hooks = _hooks(case, packet, is_outer=is_outer)
+    hooks = tuple(stack.hook_of(step) for step in case.steps)
     facts = _facts(case, packet, device)
     ruleset = case.host.firewall()
     found = ruleset.droppers(hooks, facts)
@@ -75,23 +67,6 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
         ),
         tunnel=owner_name(case),
     )
-
-
-def _hooks(case: Case, packet: Packet, *, is_outer: bool) -> tuple[str, ...]:
-    """Return the hooks where it can have died, in the order in which it meets them."""
-    drop = case.drop
-    if drop.is_sent:
-        # Until ip_output() it is still on the tunnel's device.
-        is_early = is_outer and drop.on_tunnel
-        return ("output",) if is_early else ("output", "postrouting", "egress")
-    if not drop.is_routed:
-        return ("ingress", "prerouting")
-    destination = packet.local
-    for_us = destination.is_multicast or case.host.route(destination).is_own
-    local = "input" if for_us else "forward"
-    # What an external tunnel received looks routed from the beginning: it has a dst for metadata.
-    is_external = drop.on_tunnel and case.carrier and case.carrier.external
-    return ("ingress", "prerouting", local) if is_external else (local,)
 
 
 def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:

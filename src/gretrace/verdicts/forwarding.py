@@ -3,17 +3,16 @@
 import errno
 
 from gretrace.commands import HERE, ip_link, run, sysctl
+from gretrace.kernel import stack
 from gretrace.kernel.kinds import ETHERNET_MTU, largest_segment
+from gretrace.kernel.settings import FORWARD, forwards, setting_name
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.settings import read_number, setting_name
-from gretrace.verdicts.words import clamp_segments, describe_packet
+from gretrace.verdicts.words import clamp_segments, describe_packet, host_prefix
 
-FORWARD = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 TCP = 6
-_DISCARDS = ("ip6_pkt_drop", "ip6_pkt_discard", "ip6_pkt_prohibit", "dst_discard_out")
 _REFUSALS = {
     errno.EHOSTUNREACH: "unreachable",
     errno.EACCES: "prohibit",
@@ -21,14 +20,22 @@ _REFUSALS = {
 }
 
 
-@cause("forwarding-off", "the packet is for another host, and this one does not forward")
+@cause(
+    "forwarding-off",
+    "the packet is for another host, and this one does not forward",
+    stack.no_forwarding,
+)
 def forwarding_off(case: Case) -> Finding | None:
     """A decapsulated packet for another host dies in ip_error() or ip6_forward().
 
     Its reason is IP_INADDRERRORS, and forwarding is off.
     """
     packet, device = case.delivered, case.iif
-    if not packet or not device or not _is_forward_refused(case, packet, device):
+    if not packet or not device:
+        return None
+    forwarding = forwards(case.host.sysctl, device, packet.family)
+    # Where it is not known, only IPv4's function gives its reason to nothing else.
+    if forwarding or (forwarding is None and packet.family == 6):
         return None
     destination, family = packet.local, packet.family
     route = case.host.route(destination)
@@ -55,14 +62,18 @@ def forwarding_off(case: Case) -> Finding | None:
     )
 
 
-@cause("no-route", "the packet is for another host, to which this one has no route")
+@cause(
+    "no-route",
+    "the packet is for another host, to which this one has no route",
+    stack.no_route,
+)
 def no_route(case: Case) -> Finding | None:
     """A decapsulated packet dies in ip_error() with forwarding on, or as IPv6 rejects.
 
     The route to its destination is asked for.
     """
     packet, device = case.delivered, case.iif
-    if not packet or not device or not _is_unrouted(case, packet, device):
+    if not packet or not device:
         return None
     destination = packet.local
     route = case.host.route(destination)
@@ -73,7 +84,7 @@ def no_route(case: Case) -> Finding | None:
         why = "to which this host has no route"
     else:
         why = f"to which this host has no route for what comes from {device}"
-    add = run(case.netns, "ip", "route", "add", _host_prefix(destination), "via", "ROUTER")
+    add = run(case.netns, "ip", "route", "add", host_prefix(destination), "via", "ROUTER")
     make = f"`{add}`, or `dev DEVICE` where it is on a link"
     if refusal:
         see = run(case.netns, "ip", "route", "show", "match", destination)
@@ -101,7 +112,11 @@ def no_route(case: Case) -> Finding | None:
     )
 
 
-@cause("mtu", "the packet inside the tunnel is too long for the link that it should leave by")
+@cause(
+    "mtu",
+    "the packet inside the tunnel is too long for the link that it should leave by",
+    stack.too_big_to_forward,
+)
 def mtu(case: Case) -> Finding | None:
     """A decapsulated packet dies in ip_forward() or ip6_forward() with PKT_TOO_BIG.
 
@@ -109,11 +124,9 @@ def mtu(case: Case) -> Finding | None:
     """
     drop, device = case.drop, case.iif
     # ip6_forward() gives the packet the device that it should leave by before it frees it.
-    leaves = drop.on_tunnel and drop.is_sent and drop.place.function == "ip6_forward"
+    leaves = drop.on_tunnel and drop.is_sent
     packet = case.packet if leaves else case.delivered
-    too_big = drop.reason == "PKT_TOO_BIG"
-    unsaid = drop.reason is None and drop.place.function == "ip_forward"
-    if not packet or not device or not (too_big or unsaid):
+    if not packet or not device:
         return None
     route = case.host.route(packet.local)
     if not route.mtu or route.mtu >= packet.length:
@@ -161,43 +174,12 @@ def _shorten(case: Case, packet: Packet, route: Route, segment: int) -> tuple[Fi
     return (clamp, *others) if known else others
 
 
-def _is_forward_refused(case: Case, packet: Packet, device: str) -> bool:
-    drop = case.drop
-    if drop.place.function != ("ip_error" if packet.family == 4 else "ip6_forward"):
-        return False
-    if drop.reason not in (None, "IP_INADDRERRORS"):
-        return False
-    of = device if packet.family == 4 else "all"
-    forwarding = read_number(case, setting_name(of, "forwarding", packet.family))
-    # IPv4's function gives this reason to nothing else.
-    return forwarding == 0 or (
-        forwarding is None and packet.family == 4 and drop.reason == "IP_INADDRERRORS"
-    )
-
-
-def _is_unrouted(case: Case, packet: Packet, device: str) -> bool:
-    drop = case.drop
-    if packet.family == 6:
-        return drop.place.function in _DISCARDS
-    if drop.place.function != "ip_error":
-        return False
-    if drop.reason == "IP_INNOROUTES":
-        return True
-    # Routes that reject have no reason.
-    forwards = read_number(case, setting_name(device, "forwarding")) == 1
-    return drop.reason in (None, "NOT_SPECIFIED") and forwards
-
-
 def _own_it(case: Case, destination: Address, device: str) -> Fix:
     return Fix(
         Where.HERE,
         f"If {destination} should be this host, give it the address.",
-        run(case.netns, "ip", "addr", "add", _host_prefix(destination), "dev", device),
+        run(case.netns, "ip", "addr", "add", host_prefix(destination), "dev", device),
     )
-
-
-def _host_prefix(address: Address) -> str:
-    return f"{address}/{address.max_prefixlen}"
 
 
 def _describe_route(destination: Address, route: Route) -> str:

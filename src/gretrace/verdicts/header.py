@@ -6,25 +6,32 @@ is no sound GRE without a reason, so the header decides.
 """
 
 from gretrace.commands import HERE, run
+from gretrace.kernel import receive
+from gretrace.kernel.kinds import GRE_BASE, MODULES
 from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
+from gretrace.kernel.stack import no_module
 from gretrace.model import Confidence, Finding, Fix, GreHeader, Packet, Tunnel, Where
-from gretrace.verdicts.case import RECEIVER, Case
+from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, describe_tunnel
+from gretrace.verdicts.words import describe_packet, describe_tunnel, show_protocol
 
 PPTP = 1  # the version of RFC 2637
-BASE_SIZE = 4  # flags and protocol, in bytes
 # What pptp(4) and its conntrack helper are called.
 PPTP_MODULE, PPTP_HELPER = "pptp", "nf_conntrack_pptp"
 
 
-@cause("no-gre-module", "nothing in this kernel takes GRE: its module is not loaded")
+@cause(
+    "no-gre-module",
+    "nothing in this kernel takes GRE: its module is not loaded",
+    *(no_module, receive.no_receiver),
+)
 def no_gre_module(case: Case) -> Finding | None:
     """Protocol 47 has no handler, or none for version 0."""
     packet = case.packet
-    if not packet or not _lacks_module(case):
+    # A kernel that has all of GRE built in names no module.
+    if not packet or (case.is_at(receive.no_receiver) and not case.drop.place.module):
         return None
-    module = RECEIVER[packet.family]
+    module = MODULES[packet.family]
     state = case.host.module_state(module)
     if state in ("loaded", "built in"):
         first = Fix(Where.HERE, "It has been loaded since: nothing is left to do.")
@@ -50,26 +57,20 @@ def no_gre_module(case: Case) -> Finding | None:
     )
 
 
-def _lacks_module(case: Case) -> bool:
-    drop = case.drop
-    if drop.on_tunnel or drop.is_pulled:
-        return False
-    # ip_protocol_deliver_rcu() and ip6_protocol_deliver_rcu(), or a caller that ends in them.
-    if drop.reason == "IP_NOPROTO":
-        return True
-    # With the demultiplexer alone; a kernel that has all of GRE built in names no module.
-    return drop.place.function == "gre_rcv" and drop.place.module == "gre" and case.is_sound_gre
-
-
-@cause("malformed-gre", "the GRE header is cut short, or has fields that Linux refuses")
+@cause(
+    "malformed-gre",
+    "the GRE header is cut short, or has fields that Linux refuses",
+    *(receive.too_short, receive.other_version, receive.no_header),
+    *(receive.refused_flags, receive.cut_header, receive.cut_own_header),
+)
 def malformed_gre(case: Case) -> Finding | None:
     """Too short for the demultiplexer, source routing of RFC 1701, reserved bits."""
     packet = case.packet
-    if not packet or not _at_gre_rcv(case):
+    if not packet:
         return None
     if _is_short(packet) and packet.gre and _is_bare_answer(packet, packet.gre):
         return _bare_answer(case, packet)
-    fault = _malformation(packet)
+    fault = _malformation(case, packet)
     if not fault:
         return None
     return Finding(
@@ -83,11 +84,11 @@ def malformed_gre(case: Case) -> Finding | None:
                 "way has damaged the packet.",
             ),
         ),
-        path=(case.iif or "?", "gre_rcv"),
+        path=(case.iif or "?", case.drop.place.function),
     )
 
 
-def _malformation(packet: Packet) -> str | None:
+def _malformation(case: Case, packet: Packet) -> str | None:
     gre = packet.gre
     if _is_short(packet):
         return (
@@ -102,6 +103,8 @@ def _malformation(packet: Packet) -> str | None:
         return "it asks for source routing (the R bit of RFC 1701)"
     if not gre.complete:
         return f"its flags {gre.flags:#06x} announce fields that lie beyond its end"
+    if case.is_at(receive.cut_own_header):
+        return f"it ends before the header that its protocol {show_protocol(gre.protocol)} has"
     return None
 
 
@@ -120,15 +123,19 @@ def _bare_answer(case: Case, packet: Packet) -> Finding:
                 "of its own, or nobody waits for it. It can be ignored.",
             ),
         ),
-        path=(case.iif or "?", "gre_rcv"),
+        path=(case.iif or "?", case.drop.place.function),
     )
 
 
-@cause("unsupported-version", "the packet is of another version of GRE than 0, as PPTP's is")
+@cause(
+    "unsupported-version",
+    "the packet is of another version of GRE than 0, as PPTP's is",
+    *(receive.other_version, receive.refused_flags),
+)
 def unsupported_version(case: Case) -> Finding | None:
     """Version 1 without the module pptp, or a version that no RFC has."""
     packet = case.packet
-    if not packet or not packet.gre or not _at_gre_rcv(case) or _is_short(packet):
+    if not packet or not packet.gre:
         return None
     version = packet.gre.version
     if not version:
@@ -139,7 +146,7 @@ def unsupported_version(case: Case) -> Finding | None:
         f"{meaning}.",
         evidence=(describe_packet(packet), *_flags_seen(packet)),
         fix=_pptp_fixes(case) if version == PPTP else (_send_version_0(packet),),
-        path=(case.iif or "?", "gre_rcv"),
+        path=(case.iif or "?", case.drop.place.function),
     )
 
 
@@ -175,19 +182,20 @@ def _send_version_0(packet: Packet) -> Fix:
     )
 
 
-@cause("bad-checksum", "the checksum in the GRE header is wrong: the packet was damaged")
+@cause(
+    "bad-checksum",
+    "the checksum in the GRE header is wrong: the packet was damaged",
+    receive.wrong_checksum,
+)
 def bad_checksum(case: Case) -> Finding | None:
     """The checksum was computed anew; or too little was kept to, but a tunnel would take it."""
     packet = case.packet
-    if not packet or not packet.gre or not case.is_at_receiver or not packet.gre.has_checksum:
+    if not packet or not packet.gre:
         return None
-    gre = packet.gre
-    if gre.checksum_valid is False and _is_sound_but_for_checksum(packet, gre):
+    if packet.gre.checksum_valid is False:
         return _wrong_checksum(case, packet, None)
     tunnel = case.chosen
-    if gre.checksum_valid is None and tunnel and not tunnel.fallback and not case.is_looped:
-        return _wrong_checksum(case, packet, tunnel)
-    return None
+    return _wrong_checksum(case, packet, tunnel) if tunnel and not tunnel.fallback else None
 
 
 def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Finding:
@@ -222,17 +230,21 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
                 run(case.netns, "ethtool", "-K", device, "rx", "off"),
             ),
         ),
-        path=(case.iif or "?", "gre_rcv", "parse"),
+        path=(case.iif or "?", case.drop.place.function, "parse"),
         confidence=Confidence.LIKELY if tunnel else Confidence.CERTAIN,
         tunnel=tunnel.name if tunnel else None,
     )
 
 
-@cause("multicast-loop", "a multicast packet of our own came back, for a group that we joined")
+@cause(
+    "multicast-loop",
+    "a multicast packet of our own came back, for a group that we joined",
+    receive.multicast_loop,
+)
 def multicast_loop(case: Case) -> Finding | None:
     """ip_mc_output() loops it back, and gre_rcv() of ip_gre drops it."""
     packet = case.packet
-    if not packet or not case.is_looped:
+    if not packet or not case.host.route(packet.remote).is_own:
         return None
     tunnels = case.tables.tunnels if case.tables else ()
     member = next((t for t in tunnels if t.remote == packet.local and t.up), None)
@@ -251,20 +263,13 @@ def multicast_loop(case: Case) -> Finding | None:
                 "the group by itself turns the loop off (setsockopt IP_MULTICAST_LOOP 0).",
             ),
         ),
-        path=(case.iif or "?", "ip_mc_output", "gre_rcv"),
+        path=(case.iif or "?", "multicast loop", case.drop.place.function),
         tunnel=member.name if member else None,
     )
 
 
-def _at_gre_rcv(case: Case) -> bool:
-    drop, packet = case.drop, case.packet
-    if drop.place.function != "gre_rcv" or packet is None or case.is_looped:
-        return False
-    return drop.place.module in ("gre", RECEIVER[packet.family], None)
-
-
 def _minimum(packet: Packet) -> int:
-    return DEMUX_MINIMUM if packet.family == 4 else BASE_SIZE
+    return DEMUX_MINIMUM if packet.family == 4 else GRE_BASE
 
 
 def _is_short(packet: Packet) -> bool:
@@ -273,10 +278,6 @@ def _is_short(packet: Packet) -> bool:
 
 def _is_bare_answer(packet: Packet, gre: GreHeader) -> bool:
     return gre.protocol == 0 and gre.complete and not gre.version and not packet.payload
-
-
-def _is_sound_but_for_checksum(packet: Packet, gre: GreHeader) -> bool:
-    return gre.complete and not _is_short(packet) and not _malformation(packet) and not gre.version
 
 
 def _flags_seen(packet: Packet) -> tuple[str, ...]:

@@ -1,18 +1,13 @@
 """A keepalive arrived, and what it carries did not go back."""
 
 from gretrace.commands import respond, sysctl
+from gretrace.kernel import stack
 from gretrace.kernel.kinds import kind_of
-from gretrace.model import Finding, Fix, Packet, Where
+from gretrace.kernel.settings import assignments, missing_for_keepalives
+from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
-from gretrace.verdicts.forwarding import FORWARD
-from gretrace.verdicts.programs import is_generic_xdp, is_tc, show_filters, take_off_xdp
+from gretrace.verdicts.programs import show_filters, take_off_xdp
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.settings import (
-    accepts_own,
-    read_number,
-    setting_name,
-    without_reverse_path,
-)
 from gretrace.verdicts.words import describe_packet
 
 
@@ -25,10 +20,10 @@ def keepalive_unanswered(case: Case) -> Finding | None:
     packet, tunnel, device = case.packet, case.carrier, case.iif
     if not case.is_keepalive or not packet or not tunnel or not device:
         return None
-    missing = _missing(case, packet, device)
+    missing = missing_for_keepalives(case.host.sysctl, device, packet.family)
     state = "All settings for the kernel to send it back by itself are made."
     if missing:
-        lacking = ", ".join(f"{name}={value}" for name, value in missing.items())
+        lacking = ", ".join(assignments(missing))
         state = f"For the kernel to send it back by itself, these are not set: {lacking}."
     return Finding(
         summary=f"The peer {packet.local} sends keepalives to {device}, and nothing here answers "
@@ -47,11 +42,11 @@ def keepalive_unanswered(case: Case) -> Finding | None:
 def _clear_the_way(case: Case, device: str) -> tuple[Fix, ...]:
     """Build the fixes that attach a responder, and that let packets come as far as to it."""
     answer = respond(case.netns, device)
-    if is_generic_xdp(case.drop):
+    if case.is_at(stack.generic_xdp):
         first = take_off_xdp(case, device)
         note = f"Take the XDP program off {device}, which drops them, and answer them."
         return (Fix(Where.HERE, note, first + answer),)
-    if is_tc(case.drop):
+    if case.is_at(stack.tc_ingress, stack.tc_egress):
         return (
             Fix(
                 Where.HERE,
@@ -75,18 +70,6 @@ def _by_itself(case: Case, missing: dict[str, int]) -> Fix:
         f"Or have the kernel forward them back, without the tunnel's header.{also}",
         sysctl(case.netns, missing),
     )
-
-
-def _missing(case: Case, packet: Packet, device: str) -> dict[str, int]:
-    """Return the settings that would have the kernel do it, and that are not made."""
-    forward = FORWARD[packet.family]
-    missing = {} if read_number(case, forward) else {forward: 1}
-    if packet.family == 6:
-        disabled = setting_name(device, "disable_ipv6", 6)
-        return missing | ({disabled: 0} if read_number(case, disabled) else {})
-    if not accepts_own(case, device):
-        missing[setting_name(device, "accept_local")] = 1
-    return missing | without_reverse_path(case, device)
 
 
 def _death(case: Case) -> str:

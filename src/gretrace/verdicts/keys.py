@@ -1,5 +1,6 @@
 """The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c)."""
 
+from gretrace.kernel import receive
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
@@ -9,7 +10,7 @@ from gretrace.verdicts.words import change_command
 from gretrace.wire.keys import show_key
 
 
-@cause("key-mismatch", "packet and tunnel have a key each, and the keys differ")
+@cause("key-mismatch", "packet and tunnel have a key each, and the keys differ", receive.no_tunnel)
 def key_mismatch(case: Case) -> Finding | None:
     """The tunnel expects one key, the packet has another."""
     near, query = near_miss(case, Mismatch.KEY), case.missed
@@ -29,7 +30,7 @@ def key_mismatch(case: Case) -> Finding | None:
     )
 
 
-@cause("key-missing", "the tunnel expects a key and the packet has none")
+@cause("key-missing", "the tunnel expects a key and the packet has none", receive.no_tunnel)
 def key_missing(case: Case) -> Finding | None:
     """The tunnel expects a key, the packet has no key field."""
     near, query = near_miss(case, Mismatch.KEY), case.missed
@@ -46,7 +47,7 @@ def key_missing(case: Case) -> Finding | None:
     )
 
 
-@cause("key-unexpected", "the packet has a key and the tunnel has none")
+@cause("key-unexpected", "the packet has a key and the tunnel has none", receive.no_tunnel)
 def key_unexpected(case: Case) -> Finding | None:
     """The tunnel has no key, the packet has one; key 0 counts as one."""
     near, query = near_miss(case, Mismatch.KEY), case.missed

@@ -45,7 +45,4 @@ def other(case: Case) -> Finding:
 
 def _refusing_tunnel(case: Case) -> str | None:
     """Name the tunnel that was chosen and then refused the packet."""
-    if case.drop.place.function != "ip_tunnel_rcv" or not case.query or case.tables is None:
-        return None
-    match = case.tables.lookup(case.query)
-    return match.tunnel.name if match else None
+    return case.chosen.name if case.is_refused and case.chosen else None

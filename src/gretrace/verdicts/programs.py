@@ -1,28 +1,25 @@
 """Programs of the user's on a device: tc filters and XDP."""
 
 from gretrace.commands import Command, ip_link, run
-from gretrace.model import Drop, Finding, Fix, Packet, Where
+from gretrace.kernel import stack
+from gretrace.model import Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet
 
-_TC_REASONS = {"TC_INGRESS": "ingress", "TC_EGRESS": "egress"}
-# Of tc's own hooks, for a kernel that gives no reason.
-_TC_FUNCTIONS = {"sch_handle_ingress": "ingress", "sch_handle_egress": "egress"}
-_XDP_FUNCTIONS = (
-    *("do_xdp_generic", "netif_receive_generic_xdp", "bpf_prog_run_generic_xdp"),
-    "netif_rx_internal",  # v5.10
+
+@cause(
+    "tc-drop",
+    "a tc filter on the tunnel's device or below it drops the packet",
+    *(stack.tc_ingress, stack.tc_egress),
 )
-
-
-@cause("tc-drop", "a tc filter on the tunnel's device or below it drops the packet")
 def tc_drop(case: Case) -> Finding | None:
     """The kernel frees the packet with the reason TC_INGRESS or TC_EGRESS."""
     packet, device = _victim(case), case.iif
-    if not packet or not device or not is_tc(case.drop):
+    if not packet or not device:
         return None
-    direction = tc_direction(case.drop)
+    direction = tc_direction(case)
     delete = run(*(case.netns, "tc", "filter", "del", "dev", device, direction, "pref", "PREF"))
     return Finding(
         summary=f"A tc filter at the {direction} of {device} drops {_what(case, packet)}.",
@@ -44,14 +41,18 @@ def tc_drop(case: Case) -> Finding | None:
     )
 
 
-@cause("xdp-drop", "a generic XDP program on the tunnel's device or below it drops the packet")
+@cause(
+    "xdp-drop",
+    "a generic XDP program on the tunnel's device or below it drops the packet",
+    stack.generic_xdp,
+)
 def xdp_drop(case: Case) -> Finding | None:
     """The packet dies in the kernel's generic XDP.
 
     What a driver's native XDP drops never becomes a packet of the kernel's, and cannot be seen.
     """
     packet, device = _victim(case), case.iif
-    if not packet or not device or not is_generic_xdp(case.drop):
+    if not packet or not device:
         return None
     shown = run(case.netns, "ip", "-d", "link", "show", "dev", device)
     return Finding(
@@ -72,25 +73,14 @@ def xdp_drop(case: Case) -> Finding | None:
     )
 
 
-def is_tc(drop: Drop) -> bool:
-    """Whether a tc filter dropped it."""
-    return drop.reason in _TC_REASONS or drop.place.function in _TC_FUNCTIONS
-
-
-def tc_direction(drop: Drop) -> str:
+def tc_direction(case: Case) -> str:
     """At which hook of the device the filter sits."""
-    by_function = _TC_FUNCTIONS.get(drop.place.function, "ingress")
-    return _TC_REASONS.get(drop.reason or "", by_function)
-
-
-def is_generic_xdp(drop: Drop) -> bool:
-    """Whether a generic XDP program dropped it."""
-    return drop.reason == "XDP" or drop.place.function in _XDP_FUNCTIONS
+    return "egress" if case.is_at(stack.tc_egress) else "ingress"
 
 
 def show_filters(case: Case, device: str) -> Command:
     """Build the command that shows the tc filters at the hook of the drop."""
-    return run(case.netns, "tc", "filter", "show", "dev", device, tc_direction(case.drop))
+    return run(case.netns, "tc", "filter", "show", "dev", device, tc_direction(case))
 
 
 def take_off_xdp(case: Case, device: str) -> Command:

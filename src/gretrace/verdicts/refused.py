@@ -8,9 +8,11 @@ tunnel carries. They give no reason; a counter of the tunnel's errors goes up.
 from collections.abc import Sequence
 
 from gretrace.commands import ip_link
-from gretrace.kernel.kinds import kind_of
-from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Finding, Fix, Packet, Tunnel, Where
+from gretrace.kernel import receive
+from gretrace.kernel.stack import cut_short
+from gretrace.model import Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
+from gretrace.verdicts.choice import LOOKED_UP
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import (
     add_and_set_up,
@@ -18,22 +20,18 @@ from gretrace.verdicts.words import (
     describe_packet,
     describe_tunnel,
 )
-from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE
-
-# RFC 3168 section 5
-ECN_MASK, ECN_CE = 3, 3
-INNER_SIZE = {ETH_P_IP: IPV4_MIN, ETH_P_IPV6: IPV6_SIZE}  # pskb_inet_may_pull(), in bytes
-
-# Where a frame that is too short for an Ethernet header ends before any tunnel refuses it:
-# in __iptunnel_pull_header(), which over IPv6 comes before the lookup.
-PULLERS = ("__ipgre_rcv", "gre_rcv")
+from gretrace.wire.packet import parse_packet
 
 
-@cause("checksum-policy", "one side uses GRE checksums and the other does not")
+@cause(
+    "checksum-policy",
+    "one side uses GRE checksums and the other does not",
+    receive.checksum_flag,
+)
 def checksum_policy(case: Case) -> Finding | None:
     """A tunnel with icsum and a packet without a checksum, or the other way round."""
     tunnel, packet = _refuser(case), case.packet
-    if not tunnel or not packet or not packet.gre or _checksums_agree(tunnel, packet):
+    if not tunnel or not packet or not packet.gre:
         return None
     wanted = packet.gre.has_checksum
     if wanted:
@@ -55,11 +53,15 @@ def checksum_policy(case: Case) -> Finding | None:
     )
 
 
-@cause("sequence-policy", "the tunnel expects sequence numbers and the packet has none")
+@cause(
+    "sequence-policy",
+    "the tunnel expects sequence numbers and the packet has none",
+    receive.no_sequence,
+)
 def sequence_policy(case: Case) -> Finding | None:
     """A tunnel with iseq takes no packet without a number; the other way round it does not care."""
-    tunnel, packet = _refuser_of_number(case), case.packet
-    if not tunnel or not packet or not packet.gre or packet.gre.has_sequence:
+    tunnel, packet = _refuser(case), case.packet
+    if not tunnel or not packet:
         return None
     return _finding(
         case,
@@ -79,11 +81,15 @@ def sequence_policy(case: Case) -> Finding | None:
     )
 
 
-@cause("sequence-old", "the sequence number is lower than one that the tunnel has seen already")
+@cause(
+    "sequence-old",
+    "the sequence number is lower than one that the tunnel has seen already",
+    receive.old_sequence,
+)
 def sequence_old(case: Case) -> Finding | None:
     """All that a tunnel with iseq can have against a packet that has a number."""
-    tunnel, packet = _refuser_of_number(case), case.packet
-    if not tunnel or not packet or not packet.gre or not packet.gre.has_sequence:
+    tunnel, packet = _refuser(case), case.packet
+    if not tunnel or not packet or not packet.gre:
         return None
     delete = ip_link(case.netns, "del", tunnel.name)
     return _finding(
@@ -112,21 +118,18 @@ def sequence_old(case: Case) -> Finding | None:
     )
 
 
-@cause("ecn", "congestion was marked outside on a packet that inside cannot bear the mark")
+@cause(
+    "ecn",
+    "congestion was marked outside on a packet that inside cannot bear the mark",
+    receive.congestion_mark,
+)
 def ecn(case: Case) -> Finding | None:
     """RFC 6040 section 4.2: CE outside and Not-ECT inside is to be dropped."""
-    packet = case.packet
-    over_ipv6 = _refused_inside(case)
-    if over_ipv6:
-        if packet is None or packet.tos & ECN_MASK:
-            return None
-        return _marked(case, over_ipv6, str(packet.remote), str(packet.local))
-    tunnel = _refuser(case)
-    if not tunnel or not packet or not packet.inner or not case.drop.is_pulled:
+    tunnel, carried = _refuser(case), case.passage.carried
+    if not tunnel or not carried:
         return None
-    if packet.tos & ECN_MASK != ECN_CE or packet.inner.tos & ECN_MASK or _is_cut(packet):
-        return None
-    return _marked(case, tunnel, str(packet.inner.source), str(packet.inner.destination))
+    inner = case.packet if case.passage.device else parse_packet(carried.data, carried.length)
+    return _marked(case, tunnel, str(inner.remote), str(inner.local)) if inner else None
 
 
 def _marked(case: Case, tunnel: Tunnel, source: str, destination: str) -> Finding:
@@ -150,10 +153,16 @@ def _marked(case: Case, tunnel: Tunnel, source: str, destination: str) -> Findin
     )
 
 
-@cause("truncated-inner", "what the tunnel carries is cut short")
+@cause(
+    "truncated-inner",
+    "what the tunnel carries is cut short",
+    *(receive.cut_frame_before_lookup, receive.cut_erspan, receive.cut_frame),
+    *(receive.cut_frame_over_ipv6, receive.cut_inside, cut_short),
+)
 def truncated_inner(case: Case) -> Finding | None:
     """Less than a header inside, or less than the header inside says."""
-    tunnel = _truncated_for(case)
+    is_delivered = case.is_at(cut_short)
+    tunnel = (case.carrier if case.delivered else None) if is_delivered else _refuser(case)
     if not tunnel:
         return None
     peer = tunnel.remote or "the peer"
@@ -173,65 +182,15 @@ def truncated_inner(case: Case) -> Finding | None:
     )
 
 
-def _truncated_for(case: Case) -> Tunnel | None:
-    drop, packet = case.drop, case.packet
-    if drop.on_tunnel:
-        inside = _refused_inside(case)
-        if inside:
-            return inside if packet is None else None
-        # ip_rcv_core() and ip6_rcv_core(), once the tunnel has delivered it.
-        is_short = drop.reason in ("PKT_TOO_SMALL", "HDR_TRUNC")
-        at_receipt = drop.place.function.startswith(("ip_rcv", "ip6_rcv", "ipv6_rcv"))
-        return case.carrier if case.delivered and is_short and at_receipt else None
-    if not packet or not packet.gre or not _is_cut(packet):
-        return None
-    if drop.is_pulled:
-        return _refuser(case)
-    if drop.place.function in PULLERS and len(packet.payload) < ETHERNET_SIZE:
-        taker = case.chosen if packet.gre.protocol == ETH_P_TEB else None
-        return taker if taker and not taker.fallback else None
-    return None
-
-
 def _refuser(case: Case) -> Tunnel | None:
-    """Return the tunnel of the user's that refused a packet while it was still the underlay's."""
-    if not case.is_refused or case.drop.on_tunnel or not case.chosen or case.chosen.fallback:
-        return None
-    return case.chosen
+    """Return the tunnel of the user's that refused a packet while it was still the underlay's.
 
-
-def _refuser_of_number(case: Case) -> Tunnel | None:
-    """Return the tunnel that can only have refused the packet for its sequence number."""
-    tunnel, packet = _refuser(case), case.packet
-    if not tunnel or not packet or not tunnel.iseq or case.drop.is_pulled:
-        return None
-    return tunnel if _checksums_agree(tunnel, packet) else None
-
-
-def _refused_inside(case: Case) -> Tunnel | None:
-    """Return the tunnel over IPv6 that had made the packet its own when it refused it.
-
-    __ip6_tnl_rcv() gives it the tunnel's device before it looks at length and ECN.
+    Over IPv6 it had made it its own by then, before it looked at what it carries.
     """
-    tunnel = case.carrier
-    if not tunnel or not case.is_refused or tunnel.fallback or kind_of(tunnel).family == 4:
+    if case.drop.on_tunnel and not case.passage.device:
         return None
-    return tunnel
-
-
-def _checksums_agree(tunnel: Tunnel, packet: Packet) -> bool:
-    return bool(packet.gre and packet.gre.has_checksum == tunnel.icsum)
-
-
-def _is_cut(packet: Packet) -> bool:
-    """Whether there is less than the header that the kernel wants to see."""
-    protocol, size = packet.gre.protocol if packet.gre else 0, len(packet.payload)
-    if protocol != ETH_P_TEB:
-        return size < INNER_SIZE.get(protocol, 0)
-    if size < ETHERNET_SIZE:
-        return True
-    carried = int.from_bytes(packet.payload[12:14], "big")
-    return size - ETHERNET_SIZE < INNER_SIZE.get(carried, 0)
+    tunnel = case.passage.tunnel
+    return None if tunnel is None or tunnel.fallback else tunnel
 
 
 def _finding(case: Case, tunnel: Tunnel, summary: str, fix: Sequence[Fix], *more: str) -> Finding:
@@ -246,6 +205,6 @@ def _finding(case: Case, tunnel: Tunnel, summary: str, fix: Sequence[Fix], *more
             *more,
         ),
         fix=tuple(fix),
-        path=(case.iif or "?", "gre_rcv", "parse", "lookup", case.drop.place.function),
+        path=(case.iif or "?", *LOOKED_UP, case.drop.place.function),
         tunnel=tunnel.name,
     )

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from functools import wraps
+from typing import Any, TypeAlias
 
 from gretrace.errors import GretraceError, describe_fault
+from gretrace.kernel.way import Step
 from gretrace.model import Fault, Finding, Fix, Verdict, Where
 from gretrace.verdicts.case import Case
 
@@ -19,22 +21,28 @@ class Cause:
     meaning: str
     recognise: Recognise
     last_resort: bool
+    steps: tuple[Step[Any], ...] = ()  # at one of which it ends a packet; none: at any
 
 
 CAUSES: list[Cause] = []
 
 
 def cause(
-    name: str, meaning: str, *, last_resort: bool = False
+    name: str, meaning: str, *steps: Step[Any], last_resort: bool = False
 ) -> Callable[[Recognise], Recognise]:
     """Enter the function below as the one that recognises the cause `name`.
 
-    No two causes recognise the same drop, so their order does not matter, but for the
-    last resort, which recognises all that is left.
+    It is asked about packets that ended at one of the steps of the kernel's way, and can have
+    ended at no other; without any, about all. No two causes recognise the same drop, so their
+    order does not matter, but for the last resort, which recognises all that is left.
     """
 
     def enter(recognise: Recognise) -> Recognise:
-        CAUSES.append(Cause(name, meaning, recognise, last_resort))
+        @wraps(recognise)
+        def at_steps(case: Case) -> Finding | None:
+            return recognise(case) if not steps or case.is_at(*steps) else None
+
+        CAUSES.append(Cause(name, meaning, at_steps, last_resort, steps))
         CAUSES.sort(key=lambda known: known.last_resort)
         return recognise
 

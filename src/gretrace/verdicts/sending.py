@@ -3,29 +3,18 @@
 import errno
 
 from gretrace.commands import Word, ip_link, run
+from gretrace.kernel import send
 from gretrace.kernel.kinds import LEAST_MTU, largest_segment, mtu_that_fits, overhead
-from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Tunnel, Where
+from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Route, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.underlay import (
-    LOOPED,
-    SENDERS,
-    STRANGE_LOCAL,
-    WAITING,
-    Sending,
-    find_circle,
-    left,
-    unsent,
-)
 from gretrace.verdicts.words import (
     change_command,
     clamp_segments,
     describe_packet,
     describe_tunnel,
+    host_prefix,
 )
-
-# Where the packet dies that must not be fragmented on its way out.
-FRAGMENTERS = ("ip_fragment", "ip6_fragment")
 
 QUEUE_FULL = "NEIGH_QUEUEFULL"
 
@@ -38,63 +27,71 @@ REFUSALS = {
 }
 
 
-@cause("tx-no-route", "the host has no route to the tunnel's remote, or not from its local address")
+@cause(
+    "tx-no-route",
+    "the host has no route to the tunnel's remote, or not from its local address",
+    *(send.no_route_to_remote, send.silent_neighbour),
+)
 def tx_no_route(case: Case) -> Finding | None:
     """ip_tunnel_xmit() counts tx_carrier_errors; ip6_tnl_xmit_ctl() wants an own address."""
-    sending = unsent(case, *SENDERS, *WAITING)
-    error = sending.way.error if sending else None
-    if not sending or error is None:
+    sending = case.sending
+    tunnel, remote, error = sending.tunnel, sending.remote, sending.way.error
+    if tunnel is None or remote is None or error is None or not sending.is_inside:
         return None
-    if sending.way is STRANGE_LOCAL:
-        return _strange_local(case, sending)
-    tunnel = sending.tunnel
-    refusal = REFUSALS.get(error, "the kernel refuses a route to {0}").format(sending.remote)
+    if sending.way is send.STRANGE_LOCAL:
+        return _strange_local(case, tunnel)
+    refusal = REFUSALS.get(error, "the kernel refuses a route to {0}").format(remote)
     by = f" by {tunnel.link_name}, to which it is bound" if tunnel.link_name else ""
     return Finding(
         summary=f"{tunnel.name} cannot send to its remote: {refusal}{by}.",
         evidence=_observed(case, tunnel),
-        fix=(_reroute(case, sending, f"Route {sending.remote} by the underlay."),),
+        fix=(_reroute(case, remote, f"Route {remote} by the underlay."),),
         path=_path(case, "route"),
         tunnel=tunnel.name,
     )
 
 
-@cause("tx-loop", "the route to the tunnel's remote leads into the tunnel itself")
+@cause(
+    "tx-loop",
+    "the route to the tunnel's remote leads into the tunnel itself",
+    *(send.route_into_itself, send.silent_neighbour, send.recursion),
+)
 def tx_loop(case: Case) -> Finding | None:
     """ip_tunnel_xmit() and ip6_tnl_xmit() count a collision; a longer way round ends likewise."""
-    sending = unsent(case, *SENDERS, *WAITING, *LOOPED)
-    circle = find_circle(case, sending) if sending else []
-    if not sending or not circle:
+    sending = case.sending
+    tunnel, remote, circle = sending.tunnel, sending.remote, sending.circle
+    if tunnel is None or remote is None or not circle or not sending.is_inside:
         return None
-    name = sending.tunnel.name
-    words = f"The route to {sending.remote}, the remote of {name}, leads into {name} itself."
+    name = tunnel.name
+    words = f"The route to {remote}, the remote of {name}, leads into {name} itself."
     if len(circle) > 1:
         others = "; ".join(
             f"that to {one.remote}, of {one.name}, into {following.name}"
             for one, following in zip(circle[1:], [*circle[2:], circle[0]], strict=True)
         )
-        words = f"The route to {sending.remote}, of {name}, leads into {circle[1].name}; {others}."
+        words = f"The route to {remote}, of {name}, leads into {circle[1].name}; {others}."
     return Finding(
         summary=words,
-        evidence=(*_observed(case, sending.tunnel), *map(describe_tunnel, circle[1:])),
-        fix=(_reroute(case, sending, f"Route {sending.remote} outside of the tunnels."),),
+        evidence=(*_observed(case, tunnel), *map(describe_tunnel, circle[1:])),
+        fix=(_reroute(case, remote, f"Route {remote} outside of the tunnels."),),
         path=_path(case, "route"),
         tunnel=name,
     )
 
 
-@cause("tx-mtu", "the packet and the tunnel's headers do not fit the path, and must not be cut")
+@cause(
+    "tx-mtu",
+    "the packet and the tunnel's headers do not fit the path, and must not be cut",
+    *(send.too_big_to_send, send.too_big_to_leave),
+)
 def tx_mtu(case: Case) -> Finding | None:
     """tnl_update_pmtu() tells the sender; ip_fragment() frees what left the tunnel with DF set."""
-    packet, inside = case.packet, case.drop.on_tunnel
-    sending = unsent(case, *SENDERS) or left(case, FRAGMENTERS)
-    if not packet or not sending or sending.way.mtu is None or find_circle(case, sending):
+    sending = case.sending
+    packet, inside, tunnel = case.packet, sending.is_inside, sending.tunnel
+    remote, mtu = sending.remote, sending.way.mtu
+    if packet is None or tunnel is None or mtu is None:
         return None
-    tunnel, remote, mtu = sending.tunnel, sending.remote, sending.way.mtu
     fits = mtu_that_fits(mtu, tunnel)
-    # More than the device takes is an aggregate, which is cut anyway.
-    if not fits < packet.length <= tunnel.mtu if inside else packet.length <= mtu:
-        return None
     inner = packet if inside else packet.inner
     segment = largest_segment(fits, _version(inner))
     limit = f"Let {tunnel.name} take no more than fits, so that senders are told in time."
@@ -124,26 +121,30 @@ def tx_mtu(case: Case) -> Finding | None:
     )
 
 
-@cause("tx-no-neighbour", "the next hop does not tell its link-layer address")
+@cause(
+    "tx-no-neighbour",
+    "the next hop does not tell its link-layer address",
+    send.silent_neighbour,
+)
 def tx_no_neighbour(case: Case) -> Finding | None:
     """What waits for a neighbour is freed when it does not answer (neigh_invalidate())."""
-    drop, packet = case.drop, case.packet
-    if drop.place.function not in WAITING or packet is None or case.iif is None:
+    drop, packet, sending = case.drop, case.packet, case.sending
+    if packet is None or case.iif is None:
         return None
-    asking = unsent(case, *WAITING)
-    if asking and (asking.way.error is not None or find_circle(case, asking)):
+    # What waits inside a tunnel for frames asks in vain if the tunnel cannot send.
+    if sending.is_inside and (sending.way.error is not None or sending.circle):
         return None
-    sending = left(case, WAITING)
-    way = sending.way if sending else case.host.route(packet.local)
+    has_left = sending.tunnel is not None and not sending.is_inside
+    way = sending.way if has_left else case.host.route(packet.local)
     hop = (way.gateway if way.device == drop.ifindex else None) or packet.local
     question = "ARP" if hop.version == 4 else "neighbour discovery"
-    tunnel = sending.tunnel if sending else case.carrier
-    whose = f"what {tunnel.name} sends" if sending and tunnel else "what goes"
+    tunnel = sending.tunnel if has_left else case.carrier
+    whose = f"what {tunnel.name} sends" if has_left and tunnel else "what goes"
     is_full = drop.reason == QUEUE_FULL
     evidence = [describe_packet(packet), *([describe_tunnel(tunnel)] if tunnel else [])]
     if is_full:
         evidence.append("More packets came meanwhile than the kernel keeps for a neighbour.")
-    if tunnel and tunnel.link == drop.ifindex and way.gateway is None and sending:
+    if tunnel and tunnel.link == drop.ifindex and way.gateway is None and has_left:
         evidence.append(
             f"{tunnel.name} is bound to {case.iif}, where no route names a gateway for {hop}, "
             "so the kernel takes it to be on that link."
@@ -167,22 +168,22 @@ def tx_no_neighbour(case: Case) -> Finding | None:
     )
 
 
-def _strange_local(case: Case, sending: Sending) -> Finding:
-    tunnel, local = sending.tunnel, sending.tunnel.local
-    way = case.host.route(sending.remote, None, tunnel.link or None)
+def _strange_local(case: Case, tunnel: Tunnel) -> Finding:
+    local, remote = tunnel.local, tunnel.remote
+    way = case.host.route(remote, None, tunnel.link or None) if remote else Route()
     fixes = []
     if way.source:
         fixes.append(
             Fix(
                 Where.HERE,
-                f"Send from {way.source}, by which this host reaches {sending.remote}; the peer's "
+                f"Send from {way.source}, by which this host reaches {remote}; the peer's "
                 "remote must be the same.",
                 change_command(case.netns, tunnel, local=way.source),
             )
         )
     back = None
     if local and way.name:
-        back = run(case.netns, "ip", "addr", "add", _host_prefix(local), "dev", way.name)
+        back = run(case.netns, "ip", "addr", "add", host_prefix(local), "dev", way.name)
     fixes.append(Fix(Where.HERE, f"Give this host the address {local}, if it is to be.", back))
     return Finding(
         summary=f"{tunnel.name} cannot send: its local address {local} is none of this host.",
@@ -193,19 +194,15 @@ def _strange_local(case: Case, sending: Sending) -> Finding:
     )
 
 
-def _reroute(case: Case, sending: Sending, note: str) -> Fix:
+def _reroute(case: Case, remote: Address, note: str) -> Fix:
     """Build the fix that routes a remote around the tunnels, as far as the way is known."""
-    replace = ("ip", "route", "replace", _host_prefix(sending.remote))
-    detour = sending.way.detour
+    replace = ("ip", "route", "replace", host_prefix(remote))
+    detour = case.sending.way.detour
     if detour is None:
         made = run(case.netns, *replace, "via", "GATEWAY", "dev", "LINK")
         return Fix(Where.HERE, f"{note} This host knows no gateway for it: {made}.")
     via: tuple[Word, ...] = ("via", detour.gateway) if detour.gateway else ()
     return Fix(Where.HERE, note, run(case.netns, *replace, *via, "dev", detour.name or "LINK"))
-
-
-def _host_prefix(address: Address) -> str:
-    return f"{address}/{address.max_prefixlen}"
 
 
 def _version(inner: Packet | Inner | None) -> int:

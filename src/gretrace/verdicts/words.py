@@ -49,6 +49,11 @@ def show_address(address: Address | None) -> str:
     return "any" if address is None else str(address)
 
 
+def host_prefix(address: Address) -> str:
+    """Write an address as the prefix of one host."""
+    return f"{address}/{address.max_prefixlen}"
+
+
 def show_protocol(protocol: int) -> str:
     """Name a GRE protocol type."""
     name = _PROTOCOLS.get(protocol)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from gretrace.commands import HERE, Netns
 from gretrace.kernel.lookup import Tables
+from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Place
-from gretrace.verdicts.surroundings import Nowhere
 from tests.frames import answer, gre_packet, udp
 from tests.unit.cases import A, B, case, tunnel
 

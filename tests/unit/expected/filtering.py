@@ -18,7 +18,8 @@ def chain(hook, *rules, policy="accept", name="c", **more):
 
 
 def firewalled(*chains):
-    return FakeHost(routes={FAR: by(LAN, "lan0"), A: by(7, "vb")}, own=(B, INNER_B), chains=chains)
+    routes = {FAR: by(LAN, "lan0"), "fd10::1": by(LAN, "lan0"), A: by(7, "vb")}
+    return FakeHost(routes=routes, own=(B, INNER_B), chains=chains)
 
 
 def rule(action, *matches, text="gre", handle=4, **more):

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
+from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Place, Route
-from gretrace.verdicts.surroundings import Nowhere
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import A, B, case, tunnel
 

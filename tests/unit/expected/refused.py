@@ -21,7 +21,7 @@ def refused(packet, *, pulled=False, kind="gre", **attributes):
 def refused_6(packet, *, inside=False, **attributes):
     """The same over IPv6, where the tunnel makes the packet its own first."""
     ours = tunnel(kind="ip6gre", local=B6, remote=A6, **attributes)
-    where = {"on_tunnel": True, "ifindex": ours.ifindex} if inside else {}
+    where = {"on_tunnel": True, "ifindex": ours.ifindex, "protocol": 0x0800} if inside else {}
     return case(packet, ours, place=IP6_TUNNEL, **where)
 
 

@@ -2,8 +2,8 @@
 
 from ipaddress import ip_address
 
+from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Place, Route
-from gretrace.verdicts.surroundings import Nowhere
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import VB, A, B, tunnel
 from tests.unit.host import GRE1, FakeHost, at, by, on_tunnel

@@ -1,0 +1,251 @@
+"""The host's own stack: a packet before GRE takes it, and what a tunnel has delivered.
+
+Row by row in the order in which a packet comes to them: net/core/dev.c, net/ipv4/ip_input.c and
+route.c, net/ipv4/ip_forward.c, net/ipv6/ip6_input.c and ip6_output.c; on its way out
+net/ipv4/ip_output.c and net/ipv6/ip6_output.c. Of what users' programs and rules do, no more is
+known than that they may drop.
+"""
+
+from dataclasses import dataclass, field
+
+from gretrace.kernel.settings import accepts_own, forwards, reverse_path
+from gretrace.kernel.surroundings import Nowhere, Surroundings
+from gretrace.kernel.way import UNTOLD, By, Free, Step, Way, step
+from gretrace.model import Address, Packet
+
+# fib_validate_source() is seen in its callers: ip_rcv_finish_core(), before v4.19
+# ip_rcv_finish(); and ip_route_input_slow() where builds put it there.
+_SOURCE = ("ip_rcv_finish_core", "ip_rcv_finish*", "ip_route_input*")
+_NETFILTER = (
+    Free(reasons=("NETFILTER_DROP", "NETFILTER_INGRESS")),
+    Free(("nf_hook_slow", "nf_hook_slow_list", "nft_do_chain", "ipt_do_table", "ip6t_do_table")),
+)
+
+
+def told(reason: str, functions: tuple[str, ...] = (), family: int | None = None) -> Free:
+    """Return a free whose reason names the step."""
+    return Free(functions, reasons=(reason,), family=family, is_told=True)
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A packet in the host's stack, and what it meets there."""
+
+    packet: Packet | None  # None where it is no IP packet
+    device: str | None = None  # by which it came, or leaves
+    host: Surroundings = field(default_factory=Nowhere)
+    is_routed: bool | None = None  # the kernel had found a route for it; None: it is not known
+    is_sent: bool = False  # it was on its way out
+    is_wrapped: bool = False  # a tunnel has just encapsulated it; no device of the underlay has it
+    is_external: bool = False  # a tunnel delivered it that leaves what was outside as metadata
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it may be at a hook before routing.
+
+        What an external tunnel delivers looks routed from the beginning: its metadata is a dst.
+        """
+        return not self.is_sent and (not self.is_routed or self.is_external)
+
+    @property
+    def is_for_us(self) -> bool:
+        """Whether it is delivered here, not forwarded."""
+        destination = self.packet.local if self.packet else None
+        if destination is None:
+            return False
+        return destination.is_multicast or self.host.route(destination).is_own
+
+
+@step(
+    Free(reasons=("XDP",)),
+    # The last is v5.10's.
+    Free(("do_xdp_generic", "netif_receive_generic_xdp", "bpf_prog_run_generic_xdp")),
+    Free(("netif_rx_internal",)),
+)
+def generic_xdp(_: Stay) -> bool | None:
+    """A generic XDP program drops it."""
+    return None
+
+
+@step(Free(reasons=("TC_INGRESS",)), Free(("sch_handle_ingress",)))
+def tc_ingress(_: Stay) -> bool | None:
+    """A tc filter at the ingress of the device drops it."""
+    return None
+
+
+@step(*_NETFILTER)
+def netfilter_ingress(s: Stay) -> bool | None:
+    """A rule at the ingress hook of the device drops it."""
+    return None if s.is_early else False
+
+
+@step(Free(reasons=("UNHANDLED_PROTO",)))
+def no_protocol(_: Stay) -> bool | None:
+    """Nothing here takes packets of its EtherType."""
+    return None
+
+
+@step(
+    Free(("ip_rcv*",), reasons=("PKT_TOO_SMALL", "HDR_TRUNC"), family=4),
+    Free(("ip6_rcv*", "ipv6_rcv*"), reasons=("PKT_TOO_SMALL", "HDR_TRUNC"), family=6),
+)
+def cut_short(_: Stay) -> bool | None:
+    """It is shorter than its IP header, or than that says."""
+    return None
+
+
+@step(*_NETFILTER)
+def netfilter_prerouting(s: Stay) -> bool | None:
+    """A rule at the prerouting hook drops it."""
+    return None if s.is_early else False
+
+
+@step(
+    Free(_SOURCE, reasons=UNTOLD, family=4),
+    # v6.14
+    *(told(reason, _SOURCE) for reason in ("IP_LOCAL_SOURCE", "IP_INVALID_SOURCE", "IP_LOCALNET")),
+    Free(("ip6_rcv_core",), reasons=(None, "IP_INHDR"), family=6),
+)
+def martian_source(s: Stay) -> bool | None:
+    """Its source is an address of this host, or one that no host may have."""
+    if s.is_sent:
+        return False
+    if s.packet is None or s.device is None:
+        return None
+    if impossible_source(s.packet.remote):
+        return True
+    return s.packet.family == 4 and is_refused_own(s, s.device)
+
+
+@step(told("IP_RPFILTER"), Free(_SOURCE, reasons=(None,), family=4))
+def reverse_path_filter(s: Stay) -> bool | None:
+    """The reverse path filter refuses its source."""
+    if s.is_sent or s.packet is None or s.device is None or s.packet.family == 6:
+        return False
+    if not reverse_path(s.host.sysctl, s.device) or s.packet.local.is_multicast:
+        return False
+    if impossible_source(s.packet.remote) or is_refused_own(s, s.device):
+        return False
+    return None
+
+
+@step(
+    told("IP_INADDRERRORS", ("ip_error",), family=4),
+    told("IP_INADDRERRORS", ("ip6_forward",), family=6),
+    Free(("ip_error",), reasons=(None,), family=4),
+    Free(("ip6_forward",), reasons=(None,), family=6),
+)
+def no_forwarding(s: Stay) -> bool | None:
+    """It is for another host, and this one does not forward."""
+    if s.is_for_us or s.is_sent:
+        return False
+    if s.packet is None or s.device is None:
+        return None
+    forwarding = forwards(s.host.sysctl, s.device, s.packet.family)
+    return None if forwarding is None else not forwarding
+
+
+@step(
+    told("IP_INNOROUTES", ("ip_error",), family=4),
+    # Routes that reject have no reason.
+    Free(("ip_error",), reasons=UNTOLD, family=4),
+    Free(("ip6_pkt_drop", "ip6_pkt_discard", "ip6_pkt_prohibit", "dst_discard_out"), family=6),
+)
+def no_route(s: Stay) -> bool | None:
+    """It is for another host, to which this one has no route."""
+    if s.is_for_us or s.is_sent:
+        return False
+    if s.packet is None or s.device is None:
+        return None
+    if s.packet.family == 4 and forwards(s.host.sysctl, s.device, 4) is not True:
+        return forwards(s.host.sysctl, s.device, 4)
+    # A rule may send what comes by this device to another table.
+    return True if s.host.route(s.packet.local).error else None
+
+
+@step(*_NETFILTER)
+def netfilter_input(s: Stay) -> bool | None:
+    """A rule at the input hook drops it."""
+    return None if not s.is_sent and s.is_routed is not False and s.is_for_us else False
+
+
+@step(Free(reasons=("IP_NOPROTO",), by_then=By.UNDERLAY))
+def no_module(_: Stay) -> bool | None:
+    """Nothing here takes packets of its protocol, which is GRE."""
+    return None
+
+
+@step(*_NETFILTER)
+def netfilter_forward(s: Stay) -> bool | None:
+    """A rule at the forward hook drops it."""
+    return None if not s.is_sent and s.is_routed is not False and not s.is_for_us else False
+
+
+@step(
+    told("PKT_TOO_BIG", ("ip_forward", "ip6_forward")),
+    Free(("ip_forward",), reasons=(None,), family=4),
+)
+def too_big_to_forward(s: Stay) -> bool | None:
+    """It is too long for the link that it should leave by, and must not be fragmented."""
+    mtu = s.host.route(s.packet.local).mtu if s.packet else None
+    return None if s.packet is None or mtu is None else mtu < s.packet.length
+
+
+@step(*_NETFILTER)
+def netfilter_output(s: Stay) -> bool | None:
+    """A rule at the output hook drops it."""
+    return None if s.is_sent else False
+
+
+@step(*_NETFILTER)
+def netfilter_postrouting(s: Stay) -> bool | None:
+    """A rule at the postrouting hook drops it."""
+    return None if s.is_sent and not s.is_wrapped else False
+
+
+@step(*_NETFILTER)
+def netfilter_egress(s: Stay) -> bool | None:
+    """A rule at the egress hook of the device drops it."""
+    return None if s.is_sent and not s.is_wrapped else False
+
+
+@step(Free(reasons=("TC_EGRESS",)), Free(("sch_handle_egress",)))
+def tc_egress(_: Stay) -> bool | None:
+    """A tc filter at the egress of the device drops it."""
+    return None
+
+
+def impossible_source(source: Address) -> str | None:
+    """Say what an address is that no host may send from; None where one may."""
+    if source.is_multicast:
+        return "a multicast group"
+    if source.is_loopback:
+        return "a loopback address"
+    if source.version == 4 and source.is_unspecified:
+        return "no address at all"
+    return "the broadcast address" if str(source) == "255.255.255.255" else None
+
+
+def is_refused_own(stay: Stay, device: str) -> bool:
+    """Whether the source is an address of this host, and such may not come in there."""
+    if stay.packet is None or accepts_own(stay.host.sysctl, device):
+        return False
+    return stay.host.route(stay.packet.remote).is_own
+
+
+NETFILTER = (
+    *(netfilter_ingress, netfilter_prerouting, netfilter_input, netfilter_forward),
+    *(netfilter_output, netfilter_postrouting, netfilter_egress),
+)
+_STEPS = (
+    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, cut_short, netfilter_prerouting),
+    *(martian_source, reverse_path_filter, no_forwarding, no_route),
+    *(netfilter_input, no_module, netfilter_forward, too_big_to_forward),
+    *(netfilter_output, netfilter_postrouting, netfilter_egress, tc_egress),
+)
+WAYS = {family: Way(family, _STEPS) for family in (4, 6)}  # of the packet's own IP version
+
+
+def hook_of(netfilter: Step[Stay]) -> str:
+    """Return the hook that a step of NETFILTER is."""
+    return netfilter.name.removeprefix("netfilter-")
