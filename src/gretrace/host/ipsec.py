@@ -7,11 +7,12 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias
 
+from gretrace.host.framing import MESSAGE, attributes_in, messages
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.kernel.kinds import kind_of
 from gretrace.model import GRE, Address, Tunnel
@@ -28,11 +29,9 @@ XFRM_POLICY_BLOCK = 1
 DIRECTIONS = {0: "in", 1: "out"}  # what else there is, is forwarded or of a single socket
 USERPOLICY_ID_SIZE = 64
 
-# struct nlmsghdr, struct nlattr, and struct xfrm_userpolicy_info: of the selector the addresses,
+# struct xfrm_userpolicy_info: of the selector the addresses,
 # the ports with their masks, family, prefix lengths, protocol and device; then priority,
 # direction and action.
-_MESSAGE = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _PORTS = struct.Struct(">HHHH")
 _POLICY = struct.Struct("=16s16s8sHBBB3xi100xI4xBB6x")
 # struct xfrm_user_tmpl, of which only `optional` is read.
@@ -159,8 +158,8 @@ def read_policies(namespace: Namespace) -> list[Policy]:
         if error.errno == errno.EPROTONOSUPPORT:
             return []
         raise
-    request = _MESSAGE.pack(
-        *(_MESSAGE.size + USERPOLICY_ID_SIZE, XFRM_MSG_GETPOLICY),
+    request = MESSAGE.pack(
+        *(MESSAGE.size + USERPOLICY_ID_SIZE, XFRM_MSG_GETPOLICY),
         *(NLM_F_REQUEST | NLM_F_DUMP, 1, 0),
     )
     found: list[Policy] = []
@@ -182,7 +181,7 @@ def parse_dump(datagram: bytes) -> tuple[list[Policy], bool]:
     """
     policies = []
     ended = False
-    for kind, payload in _messages(datagram):
+    for kind, _, _, payload in messages(datagram):
         if kind == NLMSG_ERROR:
             number = -struct.unpack_from("=i", payload.ljust(4, b"\0"))[0]
             raise OSError(number, os.strerror(number))
@@ -233,7 +232,7 @@ def _parse_policy(payload: bytes) -> Policy | None:
         direction,
         action,
     ) = _POLICY.unpack_from(payload)
-    attributes = dict(_attributes(payload[_POLICY.size :]))
+    attributes = attributes_in(payload, _POLICY.size)
     mark = attributes.get(XFRMA_MARK, b"").ljust(8, b"\0")
     wanted_mark, _ = struct.unpack_from("=II", mark)
     if direction not in DIRECTIONS or wanted_mark or any(attributes.get(XFRMA_IF_ID, b"")):
@@ -264,26 +263,3 @@ def _template_levels(data: bytes) -> list[bool]:
     """Read of each template whether it is optional."""
     whole = len(data) // _TEMPLATE.size * _TEMPLATE.size
     return [bool(optional) for (optional,) in _TEMPLATE.iter_unpack(data[:whole])]
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _MESSAGE.size:
-        length, kind, *_ = _MESSAGE.unpack_from(data)
-        if not _MESSAGE.size <= length <= len(data):
-            return
-        yield kind, data[_MESSAGE.size : length]
-        data = data[_aligned(length) :]
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if not _ATTRIBUTE.size <= length <= len(data):
-            return
-        yield kind, data[_ATTRIBUTE.size : length]
-        data = data[_aligned(length) :]
-
-
-def _aligned(size: int) -> int:
-    """Netlink begins everything at a multiple of four bytes."""
-    return size + 3 & ~3

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 
+from gretrace.host.framing import MESSAGE, attributes_in, messages
 from gretrace.kernel.kinds import KINDS
 
 # The attributes in the order of the kernel's enum, with pyroute2's type of each.
@@ -66,10 +67,7 @@ COUNTERS = (
 NLMSG_ERROR, NLMSG_DONE, RTM_NEWLINK, RTM_GETLINK = 2, 3, 16, 18
 NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300
 RTMGRP_LINK = 1
-NLA_TYPE_MASK = 0x3FFF
-MESSAGE = Struct("=IHHII")  # struct nlmsghdr
 INFO = Struct("=BxHiII")  # struct ifinfomsg
-ATTRIBUTE = Struct("=HH")  # struct nlattr
 ERROR = Struct("=i")
 # netlink_recvmsg() gives at most 32 KiB of a dump at once.
 BUFFER = 1 << 16
@@ -95,7 +93,7 @@ class Link:
 
     def gre(self) -> dict[str, bytes]:
         """Return the attributes of a GRE link, as far as GRE_ATTRIBUTES names them."""
-        found = _attributes_in(self.data)
+        found = attributes_in(self.data)
         return {GRE_ATTRIBUTES[n]: value for n, value in found.items() if n in GRE_ATTRIBUTES}
 
     def counters(self) -> dict[str, int]:
@@ -157,7 +155,7 @@ class Links:
         header = MESSAGE.pack(length, RTM_GETLINK, flags, self._sequence, 0)
         self._socket.send(header + INFO.pack(0, 0, index, 0, 0))
         while True:
-            for kind, answer_flags, sequence, message in _messages(self._socket.recv(BUFFER)):
+            for kind, answer_flags, sequence, message in messages(self._socket.recv(BUFFER)):
                 # Else it is what was left of an answer that nobody waited for.
                 if sequence == self._sequence:
                     yield kind, answer_flags, message
@@ -211,37 +209,18 @@ class LinkChanges:
                     raise
                 lost = True
             else:
-                changed.update(INFO.unpack_from(body)[2] for *_, body in _messages(data))
+                changed.update(INFO.unpack_from(body)[2] for *_, body in messages(data))
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield type, flags, sequence number and body of each message of a datagram."""
-    at = 0
-    while at < len(data):
-        length, kind, flags, sequence, _ = MESSAGE.unpack_from(data, at)
-        yield kind, flags, sequence, data[at + MESSAGE.size : at + length]
-        at += (length + 3) & ~3
-
-
-def _attributes_in(data: bytes, start: int = 0) -> dict[int, bytes]:
-    unpack = ATTRIBUTE.unpack_from
-    found = {}
-    while start < len(data):
-        length, kind = unpack(data, start)
-        found[kind & NLA_TYPE_MASK] = data[start + ATTRIBUTE.size : start + length]
-        start += (length + 3) & ~3
-    return found
-
-
 def _parse_link(message: bytes) -> Link:
     _, _, index, flags, _ = INFO.unpack_from(message)
-    attributes = _attributes_in(message, INFO.size)
-    info = _attributes_in(attributes.get(IFLA_LINKINFO, b""))
-    xdp = _attributes_in(attributes.get(IFLA_XDP, b""))
+    attributes = attributes_in(message, INFO.size)
+    info = attributes_in(attributes.get(IFLA_LINKINFO, b""))
+    xdp = attributes_in(attributes.get(IFLA_XDP, b""))
     kind = info[IFLA_INFO_KIND].rstrip(b"\0").decode() if IFLA_INFO_KIND in info else None
     return Link(
         index=index,
