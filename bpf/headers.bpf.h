@@ -127,13 +127,14 @@ static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view 
 					 struct gre_tuple *tuple)
 {
 	__u16 gre = READ(skb, transport_header);
+	__u32 ifindex = tuple->ifindex;
 
 	if (gre >= READ(skb, network_header))
 		return 0;
 	for (__u32 size = 20; size <= 60; size += 4) {
 		if (gre < size || !view_from(skb, gre - size, view))
 			return 0;
-		*tuple = (struct gre_tuple){};
+		*tuple = (struct gre_tuple){ .ifindex = ifindex };
 		if (parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL)
 			return size;
 	}
