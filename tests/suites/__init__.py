@@ -1,0 +1,1 @@
+"""What `script/test` runs: which tests in which kernel, two guests at once, and the report."""

@@ -1,0 +1,137 @@
+"""Keep two suites running at once until none is left, and kernels being fetched meanwhile."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.suites.plan import LAB
+from tests.suites.report import Outcome, read_results
+
+AT_ONCE = 2
+GUEST_TIMEOUT = 3000  # seconds
+LOGS = Path(".cache/test")
+PYTEST = ".venv/bin/pytest"
+
+
+def command(suite):
+    """The command of a suite, and what its environment has more."""
+    results = [
+        "-q",
+        "-o",
+        f"cache_dir=.cache/pytest-{suite.name}",
+        f"--junitxml={results_of(suite)}",
+    ]
+    if not suite.kernel:
+        return [PYTEST, f"--ignore={LAB}", *results], {}
+    selection = [*suite.tests, *(f"--deselect={test}" for test in suite.deselected)]
+    if suite.expression:
+        selection += ["-k", suite.expression]
+    guest = ["script/vm", suite.kernel, *suite.options, "--timeout", str(GUEST_TIMEOUT), "--"]
+    return [*guest, PYTEST, *selection, *results], {
+        "GRETRACE_LAB": "required",
+        "GRETRACE_ENGINE": suite.engine,
+        "GRETRACE_CAUSES": str(causes_of(suite)),
+    }
+
+
+def log_of(suite):
+    return LOGS / suite.name
+
+
+def results_of(suite):
+    return LOGS / f"{suite.name}.xml"
+
+
+def causes_of(suite):
+    return LOGS / f"causes-{suite.name}"
+
+
+def fetches(suites):
+    """What must be fetched, once each: (kernel, options), in the order of its use."""
+    return list(dict.fromkeys((s.kernel, s.options) for s in suites if s.kernel))
+
+
+@dataclass
+class Running:
+    """A suite that has been started."""
+
+    suite: object
+    process: subprocess.Popen
+    started: float = field(default_factory=time.time)
+
+
+class Runner:
+    """Runs suites in their order, each as soon as its kernel is there and a place is free."""
+
+    def __init__(self, suites, *, command=command, at_once=AT_ONCE, say=print):
+        self.waiting, self.running, self.outcomes = list(suites), [], []
+        self.command, self.at_once, self.say = command, at_once, say
+        self.to_fetch = fetches(suites)
+        self.fetching, self.fetched = None, {}  # (kernel, options) -> exit code
+
+    def run(self):
+        """Run all; nothing that was started is left when this returns or raises."""
+        try:
+            while self.waiting or self.running:
+                self.fetch()
+                self.start()
+                self.finish()
+                time.sleep(0.2)
+        finally:
+            for process in [r.process for r in self.running] + [p for p in (self.fetching,) if p]:
+                process.terminate()
+                process.wait()
+        return self.outcomes
+
+    def fetch(self):
+        if self.fetching and self.fetching.poll() is not None:
+            self.fetched[self.to_fetch.pop(0)] = self.fetching.returncode
+            self.fetching = None
+        if self.to_fetch and not self.fetching:
+            kernel, options = self.to_fetch[0]
+            with (LOGS / f"fetch-{kernel}").open("ab") as log:
+                self.fetching = subprocess.Popen(
+                    ["script/vm", kernel, *options, "--fetch"], stdin=subprocess.DEVNULL,
+                    stdout=log, stderr=log,
+                )  # fmt: skip
+
+    def start(self):
+        for suite in list(self.waiting):
+            state = self.fetched.get((suite.kernel, suite.options)) if suite.kernel else 0
+            if state is None or (state == 0 and len(self.running) >= self.at_once):
+                continue
+            self.waiting.remove(suite)
+            if state:
+                log_of(suite).write_bytes((LOGS / f"fetch-{suite.kernel}").read_bytes())
+                self.end(suite, state, time.time())
+                continue
+            arguments, environment = self.command(suite)
+            with log_of(suite).open("wb") as log:
+                process = subprocess.Popen(
+                    arguments, env=os.environ | environment, stdin=subprocess.DEVNULL,
+                    stdout=log, stderr=log,
+                )  # fmt: skip
+            self.running.append(Running(suite, process))
+            self.say(f"--- {suite.name}: started")
+
+    def finish(self):
+        for one in list(self.running):
+            if one.process.poll() is not None:
+                self.running.remove(one)
+                self.end(one.suite, one.process.returncode, one.started)
+
+    def end(self, suite, exit_code, started):
+        self.outcomes.append(
+            Outcome(
+                suite=suite.name,
+                kernel=suite.kernel or os.uname().release,
+                engine=suite.engine,
+                exit_code=exit_code,
+                may_skip=not suite.kernel,
+                **read_results(results_of(suite), started, time.time()),
+            )
+        )
+        self.say(log_of(suite).read_text(errors="replace").rstrip())
+        self.say(f"--- {suite.name}: {self.outcomes[-1].said}")
