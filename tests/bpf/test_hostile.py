@@ -5,6 +5,7 @@ A host that has no handler for protocol 47 drops every packet of it; before that
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.frames import gre_packet
+from tests.frames import gre_packet, ipv4
 from tests.lab.hosts import A, B, pair, run
 from tests.lab.session import explain_drop
 
@@ -152,3 +153,66 @@ def test_a_second_signal_ends_it_at_once():
         assert child.wait(10) == -signal.SIGTERM
         assert time.monotonic() - begin < 0.5
         child.stdout.close()
+
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def attached():
+    """How many drop programs the kernel has, of whomever."""
+    return run("bpftool", "prog", "show").stdout.count("name count_drop")
+
+
+@pytest.fixture
+def hangup():
+    """Let a hangup end children: nohup(1), under which the tests may run, has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
+def test_signals_at_any_time_leave_nothing_attached_and_no_broken_line():
+    dice = random.Random(6)
+    endings = set()
+    with pair() as (a, b), a.sender("va") as send:
+        before = attached()
+        for number in range(60):
+            with subprocess.Popen(
+                ["ip", "netns", "exec", b.name, GRETRACE, "explain-drop", "-o", "json"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as child:
+                if number % 2:
+                    # Half of them amid the work, the others while it starts.
+                    assert b"gretrace: ready\n" in iter(child.stderr.readline, b"")
+                end = time.monotonic() + dice.uniform(0, 0.4)
+                while time.monotonic() < end:
+                    send(gre_packet(A, B, key=dice.randrange(1 << 32)))
+                child.send_signal(dice.choice(SIGNALS))
+                out, err = child.communicate(timeout=30)
+            endings.add(child.returncode)
+            assert out == b"" or out.endswith(b"\n"), out[-300:]
+            assert all(json.loads(line)["cause"] for line in out.splitlines())
+            if number % 2:
+                assert b"Traceback" not in err, err
+        # The kernel frees what a killed process held a moment later.
+        deadline = time.monotonic() + 20
+        while attached() > before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert attached() <= before
+    assert {3, -signal.SIGKILL} <= endings, endings
+
+
+def test_after_an_attack_a_real_fault_is_told():
+    """A mesh of chains, a scan of random keys and garbage, and then one packet of a peer."""
+    with pair() as (a, b), explain_drop(b) as session:
+        load(b, mesh(depth=5, width=4))
+        with a.sender("va") as send:
+            for number in range(2000):
+                send(gre_packet(f"30.1.{number >> 8}.{number & 255}", B, key=number))
+                send(ipv4(A, B, 47, os.urandom(number % 60)))
+        a.send("va", gre_packet(A, B, key=10**9))
+        assert seconds_to_report(session, lambda r: r["key"] == 10**9) < soon()
+        assert seconds_to_end(session) < soon()
+        assert "Traceback" not in session.stderr

@@ -17,6 +17,8 @@ from gretrace.wire.keys import MAX_KEY, parse_key
 
 FORMATS = "`gretrace tunnels -o json` or `ip -d -j link show`"
 REMEDY = f"give the output of {FORMATS}"
+# No field of a tunnel or a link has more bits; and so much of what is wrong is shown.
+LARGEST, SHOWN = 2**64 - 1, 60
 # What a device may be called (dev_valid_name() of net/core/dev.c). It may be longer here, as our
 # own output has escapes where a character does not print.
 NAME = re.compile(r"[^/: \t\n\v\f\r\0]{1,255}")
@@ -36,9 +38,17 @@ class Entry:
     def fail(self, field: str, expected: str) -> NoReturn:
         """Say what is wrong with a field."""
         if field in self.fields:
-            found = json.dumps(self.fields[field])
+            found = self._show(self.fields[field])
             raise UsageError(f"{self.place}: {field} is {found}, not {expected}", REMEDY)
         raise UsageError(f"{self.place} lacks {field}", REMEDY)
+
+    @staticmethod
+    def _show(value: object) -> str:
+        try:
+            shown = json.dumps(value)
+        except (ValueError, RecursionError):  # a number with thousands of digits, a deep list
+            return "what cannot be shown"
+        return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}.."
 
     def text(self, field: str) -> str:
         """Return a name, or another word of that kind."""
@@ -51,7 +61,7 @@ class Entry:
         """Return a number."""
         value = self.fields.get(field, default)
         # A bool is an int to Python.
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
             self.fail(field, "a number")
         return value
 
@@ -116,7 +126,7 @@ class Entry:
         if self.fields.get("encap") is None:
             return None
         encap = self.inside("encap")
-        if encap.fields.get("type") not in ENCAPSULATIONS:
+        if encap.fields.get("type") not in tuple(ENCAPSULATIONS):  # it may have no hash
             self.fail("encap", f"one of type {_or(ENCAPSULATIONS)}")
         truths = {name: encap.truth(name, default=False) for name in ("csum", "csum6", "remcsum")}
         return Encap(encap.text("type"), encap.number("sport"), encap.number("dport"), **truths)

@@ -14,6 +14,7 @@ from gretrace.kernel.kinds import DEFAULT_LIMIT, FALLBACKS, KINDS
 from gretrace.model import Tunnel
 
 STDIN = "-"
+NUMBER = 20  # digits and more than the fields of a tunnel have
 
 
 def read_tunnels(source: str) -> list[Tunnel]:
@@ -121,8 +122,9 @@ def _parse_links(entries: list[Entry], name: str) -> list[Tunnel]:
     return [_parse_link(entry, numbers) for entry in entries if _kind_of(entry) in KINDS]
 
 
-def _kind_of(entry: Entry) -> object:
-    return entry.inside("linkinfo").fields.get("info_kind") if "linkinfo" in entry.fields else None
+def _kind_of(entry: Entry) -> str | None:
+    kind = entry.inside("linkinfo").fields.get("info_kind") if "linkinfo" in entry.fields else None
+    return kind if isinstance(kind, str) else None
 
 
 def _parse_link(entry: Entry, numbers: _Numbers) -> Tunnel:
@@ -172,7 +174,7 @@ def _bound_to(entry: Entry, data: Entry, numbers: _Numbers) -> tuple[int, str | 
         return 0, None
     name = data.text("link")
     # So ll_index_to_name() of iproute2 calls a link that is gone.
-    nameless = re.fullmatch("if([0-9]+)", name)
+    nameless = re.fullmatch("if([0-9]{1,10})", name)
     if nameless and not numbers.knows(name):
         return int(nameless[1]), None
     return numbers.of(name), name
@@ -185,7 +187,7 @@ def _octet(entry: Entry, field: str) -> int:
         return entry.number(field, 0)
     try:
         # As text, 1 is the "inherit" of tos, and 0 that of ttl.
-        return int(field == "tos") if value == "inherit" else int(value, 0)
+        return int(field == "tos") if value == "inherit" else int(value[:NUMBER], 0)
     except ValueError:
         entry.fail(field, "a number")
 
