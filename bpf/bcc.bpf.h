@@ -30,6 +30,7 @@
 #define OFFSET(structure, field) OFFSET_##structure##__##field
 
 #define KERNEL_HAS_ENUM(name) HAS_ENUM_##name
+#define KERNEL_HAS_FIELD(structure, field) HAS_FIELD_##structure##__##field
 #define ENUM_VALUE(name, value) ENUM_##name##__##value
 
 /* --- maps and constants --------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct hlist_head {
 
 STRUCT(net,
 	FIELD(net, struct ns_common, ns)
+	FIELD(net, __u64, net_cookie)
 	FIELD(net, struct hlist_head *, dev_index_head)
 );
 
@@ -100,18 +101,25 @@ enum skb_drop_reason {
 	SKB_DROP_REASON_UNHANDLED_PROTO,
 };
 
-static __always_inline __u32 netns_of(const struct net_device *dev)
+/*
+ * The inode of a device's network namespace, and the low half of its cookie, which tells it
+ * from those that had the inode before. Before v5.12, 3d368ab87cf6 ("net: initialize
+ * net->net_cookie at netns setup"), most have none, and the field is no plain number.
+ */
+static __always_inline __u32 netns_of(const struct net_device *dev, __u32 *cookie)
 {
 	const struct net *net = READ(dev, nd_net.net);
 
+	*cookie = KERNEL_HAS_FIELD(net, net_cookie) ? READ(net, net_cookie) : 0;
 	return READ(net, ns.inum);
 }
 
 /* The same of a device that the verifier does not know. */
-static __always_inline __u32 netns_towards(const struct net_device *dev)
+static __always_inline __u32 netns_towards(const struct net_device *dev, __u32 *cookie)
 {
 	const struct net *net = PEEK(dev, nd_net.net);
 
+	*cookie = KERNEL_HAS_FIELD(net, net_cookie) ? PEEK(net, net_cookie) : 0;
 	return PEEK(net, ns.inum);
 }
 

@@ -36,6 +36,7 @@ char LICENSE[] SEC("license") = "GPL";
 #define OFFSET(structure, field) bpf_core_field_offset(struct structure, field)
 
 #define KERNEL_HAS_ENUM(name) bpf_core_type_exists(enum name)
+#define KERNEL_HAS_FIELD(structure, field) bpf_core_field_exists(struct structure, field)
 /* 0 where the kernel's enum has no such value, or there is no such enum. */
 #define ENUM_VALUE(name, value)                                                                    \
 	(bpf_core_enum_value_exists(enum name, value) ? bpf_core_enum_value(enum name, value) : 0)

@@ -37,6 +37,8 @@ enum drop_mark {
 	DROP_BRIDGED = 256,
 	/* Freed by design, whoever it was for: no address, so that all are one kind. */
 	DROP_ALIKE = 512,
+	/* Counted in a generation of odd number. */
+	DROP_ODD = 1024,
 };
 
 /* The marks of a lookup; those of a drop never meet them. */
@@ -48,6 +50,7 @@ enum lookup_mark {
 /* What a GRE packet says of itself, and where it was. */
 struct gre_tuple {
 	__u32 netns; /* inode of the network namespace */
+	__u32 netns_cookie; /* low half of SO_NETNS_COOKIE: an inode is used again; 0: none here */
 	__u32 ifindex;
 	__u32 gre_key; /* valid when gre_flags has the K bit, or with LOOKUP_SESSION_KEY */
 	__u8 remote[16]; /* source of the IP header */
@@ -80,27 +83,60 @@ struct tuple_filter {
 
 /* --- drops ---------------------------------------------------------------------- */
 
+/*
+ * User space takes kinds out of the table while packets come. A kind that another
+ * processor counts in at that moment must not be taken, so each entry belongs to a
+ * generation: user space begins a new one, waits until no program runs that saw the
+ * old one, and then has the old entries to itself.
+ */
+struct drop_generation {
+	__u32 number;
+};
+
 /* What makes two drops the same drop. */
 struct drop_key {
 	__u64 location; /* return address in the function that freed the packet */
 	__u32 reason; /* enum skb_drop_reason of the running kernel, 0 where it has none */
 	struct gre_tuple tuple;
 	__u32 leaving_by; /* ifindex: received by the tuple's tunnel, it died on its way out by this */
-	__u32 padding;
 };
 
 struct drop_stats {
-	__u64 count;
+	__u64 count; /* in its generation */
 	__u64 first_ns; /* CLOCK_MONOTONIC */
 	__u64 last_ns;
 	__u32 length; /* bytes of the packet from the first byte of the sample on */
 	__u32 sample_length;
 	__u8 sample[SAMPLE_SIZE]; /* of the first packet, from its IP header */
+};
+
+/* Drops of one place and reason, whatever the packet. */
+struct death_key {
+	__u64 location;
+	__u32 reason;
+	__u32 padding;
+};
+
+struct death {
+	__u64 overflow; /* drops that found no room: counted, not kept apart */
+	__u32 generation; /* the latest in which it had a new kind */
+	__u32 kinds; /* that it was given of its own room in that generation */
 	char place[PLACE_SIZE]; /* location as the kernel names it, "gre_rcv+0x12d/0x560 [ip_gre]" */
 };
 
+/*
+ * How many kinds a generation has room for: so many of each death, and then, of
+ * whichever comes first, so many in all.
+ */
+struct drop_room {
+	__u32 own;
+	__u32 shared;
+};
+
 struct drop_totals {
-	__u64 overflow; /* drops that found the table full: counted, not kept apart */
+	__u64 overflow; /* as that of a death, where the table of deaths itself is full */
+	__u32 generation; /* the latest in which shared room was given */
+	__u32 kinds; /* that were given of it in that generation */
 };
 
 /* --- lookups -------------------------------------------------------------------- */
@@ -127,7 +163,6 @@ struct lookup_stats {
 struct lookup_event {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	struct lookup_key key;
-	__u32 padding;
 	char tunnel_name[NAME_SIZE];
 };
 

@@ -13,10 +13,14 @@
 /* Before a frame inside: the longest GRE header, an IPv6 header and its option. */
 #define BEFORE_FRAME 64
 
+/* An IPv4 header without options, GRE and its key: what one read gets of nearly every packet. */
+#define HEAD_SIZE 28
+
 /* The linear part of a packet from some header on. */
 struct view {
 	const unsigned char *start;
 	__u32 size;
+	__u8 head[HEAD_SIZE]; /* as parse_ip() has read it: of a shorter one, 20 bytes */
 };
 
 static __always_inline bool view_from(const struct sk_buff *skb, __u16 offset, struct view *view)
@@ -64,11 +68,12 @@ static __always_inline __u32 skip_extensions(const struct view *view, struct gre
  * Fills family, protocol, remote and local; returns where the payload begins,
  * or 0 when this is no IP header. A later fragment has no payload of its own.
  */
-static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple *tuple)
+static __always_inline __u32 parse_ip(struct view *view, struct gre_tuple *tuple)
 {
-	__u8 header[40];
+	__u8 *header = view->head;
 
-	if (view->size < 20 || bpf_probe_read_kernel(header, 20, view->start))
+	if (view->size < 20 ||
+	    bpf_probe_read_kernel(header, view->size < HEAD_SIZE ? 20 : HEAD_SIZE, view->start))
 		return 0;
 	if (header[0] >> 4 == 4) {
 		__u32 size = (header[0] & 0xf) * 4;
@@ -85,14 +90,16 @@ static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple 
 		return later_fragment ? view->size : size;
 	}
 	if (header[0] >> 4 == 6) {
-		if (view->size < 40 || bpf_probe_read_kernel(header, 40, view->start))
+		__u8 rest[20];
+
+		if (view->size < 40 || bpf_probe_read_kernel(rest, 20, view->start + 20))
 			return 0;
 		tuple->family = 6;
 		if ((header[1] >> 4 & ECN_MASK) == ECN_CE)
 			tuple->marks |= DROP_CE;
 		tuple->protocol = header[6];
 		__builtin_memcpy(tuple->remote, header + 8, 16);
-		__builtin_memcpy(tuple->local, header + 24, 16);
+		__builtin_memcpy(tuple->local, rest + 4, 16);
 		return skip_extensions(view, tuple);
 	}
 	return 0;
@@ -101,20 +108,29 @@ static __always_inline __u32 parse_ip(const struct view *view, struct gre_tuple 
 static __always_inline void parse_gre(const struct view *view, __u32 offset,
 				      struct gre_tuple *tuple)
 {
-	__be16 base[2];
-	__be32 gre_key;
+	bool is_read = offset == 20 && view->size >= HEAD_SIZE;
+	__be16 base[2] = {};
+	__be32 gre_key = 0;
 
-	if (offset + sizeof(base) > view->size ||
-	    bpf_probe_read_kernel(base, sizeof(base), view->start + offset))
+	if (is_read)
+		__builtin_memcpy(base, view->head + 20, sizeof(base));
+	else if (offset + sizeof(base) > view->size ||
+		 bpf_probe_read_kernel(base, sizeof(base), view->start + offset))
 		return;
 	tuple->gre_flags = bpf_ntohs(base[0]);
 	tuple->gre_protocol = bpf_ntohs(base[1]);
 	if (!(tuple->gre_flags & GRE_KEY))
 		return;
-	offset += sizeof(base) + (tuple->gre_flags & (GRE_CSUM | GRE_ROUTING) ? 4 : 0);
-	if (offset + sizeof(gre_key) <= view->size &&
-	    !bpf_probe_read_kernel(&gre_key, sizeof(gre_key), view->start + offset))
-		tuple->gre_key = bpf_ntohl(gre_key);
+	offset += sizeof(base);
+	if (tuple->gre_flags & (GRE_CSUM | GRE_ROUTING)) {
+		offset += 4;
+		is_read = false;
+	}
+	if (is_read)
+		__builtin_memcpy(&gre_key, view->head + 24, sizeof(gre_key));
+	else if (offset + sizeof(gre_key) <= view->size)
+		bpf_probe_read_kernel(&gre_key, sizeof(gre_key), view->start + offset);
+	tuple->gre_key = bpf_ntohl(gre_key);
 }
 
 /*

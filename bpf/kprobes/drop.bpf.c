@@ -5,6 +5,10 @@
  * Runs where the kernel frees a packet that it did not deliver, so traffic that
  * is accepted never meets it. Equal drops are counted here, in one entry of a
  * table; the bell only tells user space that the table has a new entry.
+ *
+ * Strangers can make kinds of drop as fast as packets, so the table will be full at
+ * times. What finds no room is counted by its place and reason, at less cost than what
+ * does, and no flood of one place and reason takes the room that others are kept.
  */
 #include "../compat.bpf.h"
 #include "../devices.bpf.h"
@@ -13,7 +17,14 @@
 #include "../gretrace.h"
 #include "../headers.bpf.h"
 
+/* More places and reasons than the kernel has for packets of GRE. */
+#define DEATHS 256
+
+CONSTANT(struct drop_room, room);
+
 MAP(HASH, drops, struct drop_key, struct drop_stats, CAPACITY);
+MAP(HASH, deaths, struct death_key, struct death, DEATHS);
+MAP(ARRAY, generations, __u32, struct drop_generation, 1);
 MAP(ARRAY, totals, __u32, struct drop_totals, 1);
 RING(bell, 4096);
 
@@ -33,46 +44,92 @@ static __always_inline void read_sample(__u8 *sample, const struct view *view)
 	bpf_probe_read_kernel(sample, size & (SAMPLE_SIZE - 1), view->start);
 }
 
-static __always_inline void count_overflow(void)
-{
-	__u32 first = 0;
-	struct drop_totals *all = LOOK_UP(totals, &first);
-
-	if (all)
-		__sync_fetch_and_add(&all->overflow, 1);
-}
-
 static __always_inline void count_again(struct drop_stats *stats, __u64 now)
 {
 	__sync_fetch_and_add(&stats->count, 1);
 	stats->last_ns = now;
 }
 
-static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
-					const struct view *view, struct drop_key *key, __u64 now)
+/* The entry of a place and reason, made if need be; NULL when there is no room for it. */
+static __always_inline struct death *death_of(const struct drop_key *key)
 {
+	struct death_key where = { .location = key->location, .reason = key->reason };
+	struct death *death = LOOK_UP(deaths, &where);
+
+	if (!death) {
+		struct death fresh = {};
+
+		name_place(fresh.place, sizeof(fresh.place), where.location);
+		/* Another processor may have entered it first, which does as well. */
+		INSERT(deaths, &where, &fresh);
+		death = LOOK_UP(deaths, &where);
+	}
+	return death;
+}
+
+/*
+ * Whether a new kind may have an entry. Processors may give away the last place
+ * together: the table, which is the limit, has as many to spare for each death.
+ */
+static __always_inline bool has_room(struct death *death, struct drop_totals *all,
+				     __u32 generation)
+{
+	if (death->generation != generation) {
+		death->generation = generation;
+		death->kinds = 0;
+	}
+	if (death->kinds < room.own) {
+		__sync_fetch_and_add(&death->kinds, 1);
+		return true;
+	}
+	if (all->generation != generation) {
+		all->generation = generation;
+		all->kinds = 0;
+	}
+	if (all->kinds >= room.shared)
+		return false;
+	__sync_fetch_and_add(&all->kinds, 1);
+	return true;
+}
+
+static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
+					const struct view *view, struct drop_key *key,
+					__u32 generation, __u64 now)
+{
+	__u32 first = 0;
+	struct drop_totals *all = LOOK_UP(totals, &first);
+	struct death *death = death_of(key);
+	struct drop_stats *stats;
 	struct drop_stats fresh = {
 		.count = 1,
 		.first_ns = now,
 		.last_ns = now,
-		.length = view->size + READ(skb, data_len),
-		.sample_length = view->size < SAMPLE_SIZE ? view->size : SAMPLE_SIZE,
 	};
-	struct drop_stats *stats;
 	__u32 ring = 1;
 
+	if (!all)
+		return;
+	if (!death) {
+		__sync_fetch_and_add(&all->overflow, 1);
+		return;
+	}
+	if (!has_room(death, all, generation)) {
+		__sync_fetch_and_add(&death->overflow, 1);
+		return;
+	}
+	fresh.length = view->size + READ(skb, data_len);
+	fresh.sample_length = view->size < SAMPLE_SIZE ? view->size : SAMPLE_SIZE;
 	read_sample(fresh.sample, view);
-	name_place(fresh.place, sizeof(fresh.place), key->location);
 	if (!INSERT(drops, key, &fresh)) {
 		SEND(ctx, bell, &ring, 0);
 		return;
 	}
-	/* Another processor entered the same drop first, or the table is full. */
+	/* Another processor entered the same drop first, or the generation before fills the table. */
 	stats = LOOK_UP(drops, key);
 	if (stats)
 		count_again(stats, now);
 	else
-		count_overflow();
+		__sync_fetch_and_add(&death->overflow, 1);
 }
 
 /*
@@ -138,9 +195,9 @@ static __always_inline bool describe(const struct sk_buff *skb, const struct net
 	if (tuple->ifindex && received_by != tuple->ifindex)
 		tuple->marks |= DROP_SENT;
 	if (dev)
-		tuple->netns = netns_of(dev);
+		tuple->netns = netns_of(dev, &tuple->netns_cookie);
 	else if (towards)
-		tuple->netns = netns_towards(towards);
+		tuple->netns = netns_towards(towards, &tuple->netns_cookie);
 	return true;
 }
 
@@ -171,12 +228,20 @@ AT_TRACEPOINT(kfree_skb, count_drop)
 	const struct sk_buff *skb = (const struct sk_buff *)args[0];
 	const struct net_device *dev = READ(skb, dev);
 	struct drop_key key = {};
+	struct drop_generation *present;
 	struct drop_stats *stats;
 	struct view view = {};
+	__u32 first = 0, generation;
 	__u64 now;
 
 	if (!describe(skb, dev, &view, &key) || !is_wanted(&key.tuple))
 		return 0;
+	present = LOOK_UP(generations, &first);
+	if (!present)
+		return 0;
+	generation = present->number;
+	if (generation & 1)
+		key.tuple.marks |= DROP_ODD;
 	key.location = args[1];
 	key.reason = drop_reason(args);
 	join_alike(dev, &key);
@@ -186,6 +251,6 @@ AT_TRACEPOINT(kfree_skb, count_drop)
 	if (stats)
 		count_again(stats, now);
 	else
-		count_first(ctx, skb, &view, &key, now);
+		count_first(ctx, skb, &view, &key, generation, now);
 	return 0;
 }

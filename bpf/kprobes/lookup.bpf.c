@@ -20,6 +20,7 @@ CONSTANT(struct lookup_budget, budget);
 /* The packet that this processor is about to look a tunnel up for. */
 struct arrival {
 	__u32 netns;
+	__u32 netns_cookie;
 	__u32 ifindex;
 	__be16 base[2]; /* flags and protocol */
 	__u8 family;
@@ -67,7 +68,7 @@ AT_EXIT(gre_parse_header, 5, note_arrival)
 	    bpf_probe_read_kernel(arrival->base, sizeof(arrival->base), READ(skb, data)))
 		return 0;
 	dev = READ(skb, dev);
-	arrival->netns = netns_of(dev);
+	arrival->netns = netns_of(dev, &arrival->netns_cookie);
 	arrival->ifindex = READ(dev, ifindex);
 	arrival->family = link_protocol == bpf_htons(ETH_P_IPV6) ? 6 : 4;
 	/* ipgre_rcv() offers a frame that no gretap tunnel takes to the gre tunnels. */
@@ -105,6 +106,7 @@ static __always_inline void describe(struct gre_tuple *tuple, const struct arriv
 				     __be32 gre_key)
 {
 	tuple->netns = arrival->netns;
+	tuple->netns_cookie = arrival->netns_cookie;
 	tuple->ifindex = arrival->ifindex;
 	tuple->gre_key = bpf_ntohl(gre_key);
 	tuple->gre_flags = bpf_ntohs(arrival->base[0]);
@@ -210,7 +212,7 @@ static __always_inline void record(void *ctx, struct arrival *arrival, struct lo
 {
 	struct lookup_totals *all;
 	struct window *window;
-	__u32 first = 0, place;
+	__u32 first = 0, place, cookie;
 	__u64 now;
 
 	if (!is_wanted(&key->tuple))
@@ -221,7 +223,7 @@ static __always_inline void record(void *ctx, struct arrival *arrival, struct lo
 		return;
 	if (tunnel) {
 		key->tunnel = READ(tunnel, ifindex);
-		key->tunnel_netns = netns_of(tunnel);
+		key->tunnel_netns = netns_of(tunnel, &cookie);
 	}
 	now = rough_time(arrival);
 	if (is_spent(window, now)) {

@@ -12,7 +12,7 @@ import pytest
 from gretrace.engine import bcc, drop_reasons, layout, tracepoints
 from gretrace.engine.btf import field_offsets
 from gretrace.engine.compiler import load_bcc
-from gretrace.engine.contract import LookupBudget, TupleFilter
+from gretrace.engine.contract import DropRoom, LookupBudget, TupleFilter
 from gretrace.errors import PrerequisiteError
 
 KFREE_SKB = """\
@@ -75,11 +75,11 @@ def offset(by_id, described, field):
 def test_the_sources_are_told_all_that_they_use(monkeypatch, tmp_path):
     """Whatever is in capitals must be defined, or an old kernel finds out."""
     monkeypatch.setattr(layout, "CACHE", tmp_path)
-    constants = {"filter": TupleFilter(), "budget": LookupBudget()}
+    constants = {"filter": TupleFilter(), "budget": LookupBudget(), "room": DropRoom()}
     for path in bcc.SOURCES.glob("*.c"):
         source = path.read_text()
         told = layout.definitions(source, [], lambda fields: dict.fromkeys(fields, 8))
-        used = set(re.findall(r"\b(?:OFFSET|HAS_ENUM|ENUM)_\w+", source))
+        used = set(re.findall(r"\b(?:OFFSET|HAS_ENUM|HAS_FIELD|ENUM)_\w+", source))
         assert used == set(re.findall(r"#define (\w+)", told))
         for name in re.findall(r"\bCONSTANT_(\w+)", source):
             assert name in constants

@@ -10,8 +10,12 @@ import pytest
 
 from gretrace.engine import contract
 from gretrace.engine.contract import (
+    Death,
+    DeathKey,
+    DropGeneration,
     DropKey,
     DropMark,
+    DropRoom,
     DropStats,
     DropTotals,
     FilterMatch,
@@ -39,6 +43,10 @@ STRUCTURES = {
     "tuple_filter": ("drop", TupleFilter),
     "drop_key": ("drop", DropKey),
     "drop_stats": ("drop", DropStats),
+    "drop_generation": ("drop", DropGeneration),
+    "drop_room": ("drop", DropRoom),
+    "death_key": ("drop", DeathKey),
+    "death": ("drop", Death),
     "drop_totals": ("drop", DropTotals),
     "lookup_key": ("lookup", LookupKey),
     "lookup_stats": ("lookup", LookupStats),

@@ -22,9 +22,9 @@ def test_any_packet_is_read(data, length):
     assert packet is None or packet.length >= len(data[:20])
 
 
-@given(st.binary(max_size=80), st.binary(max_size=300))
-def test_any_record_becomes_a_report_in_every_form(key, stats):
-    drop = decode_drop(key, stats, {1: "NOT_SPECIFIED"}, 0)
+@given(st.binary(max_size=80), st.binary(max_size=300), st.binary(max_size=80))
+def test_any_record_becomes_a_report_in_every_form(key, stats, place):
+    drop = decode_drop(key, stats, place, {1: "NOT_SPECIFIED"}, 0)
     verdict = explain(Case(drop, Tables(), iif="vb"))
     seen = tuple_of(drop, Tables())
     report = Report(

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from gretrace.engine import Lost
+from gretrace.engine import Kind, Lost, Unkept
 from gretrace.engine.contract import DropKey, DropStats
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.drops import AT_ONCE, PAUSE, REST, Explainer, _Teller, follow
@@ -19,7 +19,9 @@ from tests.unit.cases import NETNS, VB, A, B, tunnel
 class FakeDrops:
     def __init__(self):
         self.kept = {}
-        self.overflow = 0
+        self.places = {}
+        self.counted = {}
+        self.unkept = ()
 
     def count(self, packet, times=1, place=b"gre_rcv+0x1/0x2 [ip_gre]"):
         key = DropKey(location=hash((packet, place)) % 2**64, reason=2)
@@ -30,20 +32,26 @@ class FakeDrops:
         stats.last_ns += 1
         stats.length = stats.sample_length = len(packet)
         ctypes.memmove(stats.sample, packet, len(packet))
-        ctypes.memmove(stats.place, place, len(place))
         self.kept[bytes(key)] = bytes(stats)
+        self.places[key.location] = place
 
     def fileno(self):
         return 0
 
-    def drain(self):
+    def look(self):
         pass
 
-    def entries(self):
-        return iter(self.kept.items())
+    def kinds(self, *, grown=True):
+        for key, stats in self.kept.items():
+            known, count = self.counted.get(key), DropStats.from_buffer_copy(stats).count
+            if count == known or (known is not None and not grown):
+                continue
+            self.counted[key] = count
+            place = self.places[DropKey.from_buffer_copy(key).location]
+            yield Kind(key, stats, place, count - (known or 0))
 
     def lost(self):
-        return Lost(overflow=self.overflow)
+        return Lost(unkept=self.unkept)
 
 
 class FakeTable:
@@ -52,7 +60,7 @@ class FakeTable:
     def __init__(self, *tunnels):
         self.tables = Tables(tunnels)
         self.before = None
-        self.changed = False
+        self.changed = self.gone = False
 
     def change(self, *tunnels):
         self.before, self.tables = self.tables, Tables(tunnels)
@@ -76,11 +84,22 @@ class FakeTables:
     def __init__(self, table):
         self.table = table
 
-    def of(self, inode):
+    def of(self, inode, _cookie):
         return self.table if inode == NETNS else None
 
     def opened(self):
         return [self.table]
+
+    bells = opened
+
+    def departed(self):
+        return [self.table] if self.table.gone else []
+
+    def are_all(self, tables):
+        return len(tables) == 1
+
+    def let_go(self, tables):
+        self.let_go_of = list(tables)
 
 
 class FakeOutput:
@@ -174,7 +193,7 @@ def test_without_the_namespace_the_place_is_all_that_is_said():
     drops = FakeDrops()
     made, table = explainer(drops, tunnel(key=1))
     made._tables = FakeTables(table)
-    made._tables.of = lambda _inode: None
+    made._tables.of = lambda _inode, _cookie: None
     drops.count(PACKET)
     look(made)
     assert outcomes(made) == [("other", 1)]
@@ -213,15 +232,15 @@ def test_following_ends_at_the_limit():
 def test_lost_packets_are_told_and_count():
     drops, output, told = FakeDrops(), FakeOutput(), []
     made, _ = explainer(drops, tunnel(key=1))
-    drops.overflow = 6
+    drops.unkept = (Unkept(b"gre_rcv+0x1/0x2 [ip_gre]", 2, 4), Unkept(b"ip_error+0x1/0x2", 7, 2))
     follow(made, FakeWatch(lambda: None), output, limit=None, tell=told.append)
     assert made.total == 6
-    assert told[0].startswith("6 dropped packets were counted but not kept apart")
-
-
-def test_interrupted_probes_are_told():
-    assert "3 dropped packets may have gone unseen" in Lost(missed=3).sentences()[0]
-    assert Lost().sentences() == []
+    (sentence,) = told
+    assert sentence == (
+        "6 dropped packets were counted but not kept apart (4 in gre_rcv [ip_gre], NOT_SPECIFIED; "
+        "2 in ip_error, 7): the table of kinds was full; narrow it with --remote, --local or "
+        "--key, or raise --capacity"
+    )
 
 
 def test_a_filter_decides_on_tunnels_by_their_tuple():
@@ -270,7 +289,7 @@ def test_of_many_kinds_each_is_shown_once_as_soon_as_it_is_judged():
     show = output.show
 
     def note(identity, report):
-        judged_at_first.append(len(made._counted))
+        judged_at_first.append(len(drops.counted))
         show(identity, report)
 
     output.show = note
@@ -327,3 +346,19 @@ def test_what_has_grown_is_shown_when_it_is_due():
     assert output.shown == [("key-mismatch", 1)]
     teller.tell(made.observe(), is_due=True)
     assert output.shown == [("key-mismatch", 1), ("key-mismatch", 5)]
+
+
+def test_the_run_ends_with_the_only_namespace_that_it_watched():
+    """What it had counted by then is judged by the tunnels that it had."""
+    drops, output, told = FakeDrops(), FakeOutput(), []
+    made, table = explainer(drops, tunnel(key=1))
+    watch = FakeWatch(
+        lambda: drops.count(PACKET),
+        lambda: (drops.count(PACKET, 4), setattr(table, "gone", True)),
+        lambda: pytest.fail("it went on"),
+    )
+    follow(made, watch, output, limit=None, tell=told.append)
+    assert output.shown == [("key-mismatch", 1), ("key-mismatch", 5)]
+    assert output.finished == [5]
+    assert made.tables.let_go_of == [table]
+    assert told == ["the network namespace None is gone"]

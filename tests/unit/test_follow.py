@@ -72,7 +72,7 @@ class FakeLookups:
 class FakeTable:
     namespace = Namespace(NETNS, None)
     before = None
-    changed = False
+    changed = gone = False
 
     def __init__(self, *tunnels):
         self.tables = Tables(tunnels)
@@ -92,11 +92,22 @@ class FakeTables:
     def __init__(self, table):
         self.table = table
 
-    def of(self, inode):
+    def of(self, inode, _cookie):
         return self.table if inode == NETNS else None
 
     def opened(self):
         return [self.table]
+
+    bells = opened
+
+    def departed(self):
+        return [self.table] if self.table.gone else []
+
+    def are_all(self, tables):
+        return len(tables) == 1
+
+    def let_go(self, _tables):
+        pass
 
 
 class FakeWatch:
@@ -244,3 +255,10 @@ def test_a_walk_shows_what_was_met_in_each_bucket():
 def test_the_device_of_a_file_is_found_by_its_name():
     bound = replace(GRE1, name="bound", ifindex=11, link=-3, link_name="wan")
     assert predict_elsewhere([GRE1, bound], asked(), "wan").tunnel == "bound"
+
+
+def test_the_run_ends_with_the_only_namespace_that_it_watched():
+    table = FakeTable(GRE1)
+    table.gone = True
+    _, said = session(table, FakeLookups(), rounds=5)
+    assert "the network namespace None is gone" in said

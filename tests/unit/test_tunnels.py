@@ -217,6 +217,9 @@ class FakeLinks:
         self.asked.append(index)
         return self.there.get(index)
 
+    def cookie(self):
+        return 7
+
     def dump(self, _known):
         self.asked.append("all")
         return list(self.there.values())

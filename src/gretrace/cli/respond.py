@@ -22,7 +22,8 @@ from gretrace.host.features import require_gre, require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder
-from gretrace.keepalive.respond import Attached, Attendant, can_answer
+from gretrace.keepalive.respond import Attached, Attendant
+from gretrace.keepalive.selection import can_answer
 from gretrace.live import Watch
 from gretrace.model import Tunnel
 from gretrace.render.door import put

@@ -5,7 +5,8 @@ from contextlib import ExitStack, closing
 from gretrace.engine.wanted import Wanted
 from gretrace.errors import UsageError
 from gretrace.host.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
-from gretrace.host.tunnels import TunnelTable, TunnelTables
+from gretrace.host.tables import TunnelTables
+from gretrace.host.tunnels import TunnelTable
 from gretrace.model import Address
 
 

@@ -15,32 +15,36 @@ LOOKUP_WINDOW = LOOKUP_WINDOW_NS / 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """What could not be kept apart or was not seen at all, in packets."""
+class Kind:
+    """Drops that are one to the kernel, as far as they were not yielded before."""
 
-    overflow: int = 0  # the table was full: counted, but not by tuple
-    missed: int = 0  # the program was already running on that processor
+    key: bytes  # struct drop_key
+    stats: bytes  # struct drop_stats; its count is of more than these
+    place: bytes  # what the kernel calls the location (%pB); empty where nothing tells
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unkept:
+    """Drops of one place and reason that found no room in the table."""
+
+    place: bytes  # as that of a Kind
+    reason: int | None  # as the running kernel numbers it; None: of several
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What could not be kept apart or was not seen at all."""
+
+    unkept: tuple[Unkept, ...] = ()  # counted, but not by tuple
+    missed: int = 0  # packets: the program was already running on that processor
     nameless: bool = False  # the places cannot be told: the kernel hides where its functions are
 
-    def sentences(self) -> list[str]:
-        """Say what was lost, and what helps."""
-        said = []
-        if self.nameless:
-            said.append(
-                "the kernel hides the addresses of its functions, so drops cannot be told by their "
-                "place: give CAP_SYSLOG, or sysctl -w kernel.kptr_restrict=1"
-            )
-        if self.overflow:
-            said.append(
-                f"{self.overflow} dropped packets were counted but not kept apart: the table "
-                "of kinds is full; narrow it with --remote, --local or --key, or raise --capacity"
-            )
-        if self.missed:
-            said.append(
-                f"{self.missed} dropped packets may have gone unseen: the probe was interrupted "
-                "by another drop on the same processor"
-            )
-        return said
+    @property
+    def overflow(self) -> int:
+        """How many packets were counted, but not by tuple."""
+        return sum(each.packets for each in self.unkept)
 
 
 class DropTable(Protocol):
@@ -49,11 +53,15 @@ class DropTable(Protocol):
     def fileno(self) -> int:
         """Return a descriptor that is readable once a new kind of drop was counted."""
 
-    def drain(self) -> None:
-        """Make the descriptor unreadable again."""
+    def look(self) -> None:
+        """Read what was counted, and make the descriptor unreadable again."""
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Read every (struct drop_key, struct drop_stats)."""
+    def kinds(self, *, grown: bool = True) -> Iterator[Kind]:
+        """Yield each kind of which drops were counted since it was yielded last, as of the look.
+
+        Without `grown`, those that are known already may be left for later. A kind may come
+        with a count that begins anew: the kernel keeps what goes on, and lets go of the rest.
+        """
 
     def lost(self) -> Lost:
         """Read what was lost so far."""
@@ -63,15 +71,18 @@ class DropTable(Protocol):
 
 
 def open_drops(tuple_filter: TupleFilter, capacity: int, engine: str = "auto") -> DropTable:
-    """Attach the drop program; `capacity` is how many kinds of drop are kept apart.
+    """Attach the drop program.
 
+    `capacity` is how many kinds of drop the kernel has room for between two looks.
     Raises PrerequisiteError where this kernel or machine cannot do it.
     """
     from gretrace.engine.choice import attach
-    from gretrace.engine.drops import Drops
+    from gretrace.engine.drops import Drops, room_in
     from gretrace.engine.probes import DROPS, Settings
 
-    return attach(Drops, DROPS, Settings({"filter": tuple_filter}, capacity), engine)
+    # A generation needs its room while the one before is read.
+    settings = Settings({"filter": tuple_filter, "room": room_in(capacity)}, 2 * capacity)
+    return attach(lambda probe: Drops(probe, capacity), DROPS, settings, engine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class DropMark(IntFlag):
     IN_UDP = 128
     BRIDGED = 256
     ALIKE = 512
+    ODD = 1024
 
 
 class FilterMatch(IntFlag):
@@ -52,6 +53,7 @@ class GreTuple(ctypes.Structure):
 
     _fields_: ClassVar = [
         ("netns", ctypes.c_uint32),
+        ("netns_cookie", ctypes.c_uint32),
         ("ifindex", ctypes.c_uint32),
         ("gre_key", ctypes.c_uint32),
         ("remote", ctypes.c_uint8 * 16),
@@ -77,6 +79,12 @@ class TupleFilter(ctypes.Structure):
     ]
 
 
+class DropGeneration(ctypes.Structure):
+    """struct drop_generation."""
+
+    _fields_: ClassVar = [("number", ctypes.c_uint32)]
+
+
 class DropKey(ctypes.Structure):
     """struct drop_key."""
 
@@ -85,7 +93,6 @@ class DropKey(ctypes.Structure):
         ("reason", ctypes.c_uint32),
         ("tuple", GreTuple),
         ("leaving_by", ctypes.c_uint32),
-        ("padding", ctypes.c_uint32),
     ]
 
 
@@ -99,14 +106,44 @@ class DropStats(ctypes.Structure):
         ("length", ctypes.c_uint32),
         ("sample_length", ctypes.c_uint32),
         ("sample", ctypes.c_uint8 * SAMPLE_SIZE),
+    ]
+
+
+class DeathKey(ctypes.Structure):
+    """struct death_key."""
+
+    _fields_: ClassVar = [
+        ("location", ctypes.c_uint64),
+        ("reason", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    ]
+
+
+class Death(ctypes.Structure):
+    """struct death."""
+
+    _fields_: ClassVar = [
+        ("overflow", ctypes.c_uint64),
+        ("generation", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint32),
         ("place", ctypes.c_uint8 * PLACE_SIZE),
     ]
+
+
+class DropRoom(ctypes.Structure):
+    """struct drop_room."""
+
+    _fields_: ClassVar = [("own", ctypes.c_uint32), ("shared", ctypes.c_uint32)]
 
 
 class DropTotals(ctypes.Structure):
     """struct drop_totals."""
 
-    _fields_: ClassVar = [("overflow", ctypes.c_uint64)]
+    _fields_: ClassVar = [
+        ("overflow", ctypes.c_uint64),
+        ("generation", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint32),
+    ]
 
 
 class LookupKey(ctypes.Structure):
@@ -136,7 +173,6 @@ class LookupEvent(ctypes.Structure):
     _fields_: ClassVar = [
         ("time_ns", ctypes.c_uint64),
         ("key", LookupKey),
-        ("padding", ctypes.c_uint32),
         ("tunnel_name", ctypes.c_char * NAME_SIZE),
     ]
 

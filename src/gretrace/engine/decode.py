@@ -38,9 +38,12 @@ _UNSUMMED, _IN_UDP, _BRIDGED = (
 _PLACES_AT_MOST = 1024
 
 
-def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offset_ns: int) -> Drop:
+def decode_drop(
+    key: bytes, stats: bytes, place: bytes, reasons: Mapping[int, str], clock_offset_ns: int
+) -> Drop:
     """Read one entry of the map `drops`.
 
+    `place` is the kernel's name for where it was (%pB), empty where that is not known;
     `reasons` names the values of the running kernel's enum skb_drop_reason;
     `clock_offset_ns` is CLOCK_REALTIME less CLOCK_MONOTONIC.
     Missing bytes count as zeros.
@@ -52,11 +55,12 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
     if packet and packet.gre and marks & _UNSUMMED:
         # The bytes do not say it yet, and the kernel does not ask them (skb_csum_unnecessary()).
         packet = replace(packet, gre=replace(packet.gre, checksum_valid=True))
-    place = parse_place(bytes(s.place), k.location)
+    named = parse_place(place, k.location)
     return Drop(
-        place=place,
+        place=named,
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
         netns=seen.netns,
+        netns_cookie=seen.netns_cookie,
         ifindex=seen.ifindex,
         on_tunnel=marks & _ON_TUNNEL != 0,
         packet=packet,
@@ -66,7 +70,7 @@ def decode_drop(key: bytes, stats: bytes, reasons: Mapping[int, str], clock_offs
         protocol=seen.gre_protocol if packet is None or packet.gre is None else None,
         is_pulled=marks & _PULLED != 0,
         is_routed=marks & _ROUTED != 0,
-        is_sent=is_sent(place, marks & _SENT_MARK != 0),
+        is_sent=is_sent(named, marks & _SENT_MARK != 0),
         leaving_by=k.leaving_by,
         below=_outer(seen) if marks & _BRIDGED else None,
     )
@@ -96,7 +100,7 @@ def is_sent(place: Place, marked: bool) -> bool:
 
 
 # Decisions come by the thousand: one unpacking each, and of an equal one nothing anew.
-_EVENT = struct.Struct(f"=Q{ctypes.sizeof(LookupKey)}s4x16s")
+_EVENT = struct.Struct(f"=Q{ctypes.sizeof(LookupKey)}s16s")
 _ENTRY = struct.Struct("=QQQ16s")
 _SEEN_AT_MOST = 65536
 _FLAGS = (("csum", 0x8000), ("key", 0x2000), ("seq", 0x1000))
@@ -127,7 +131,8 @@ def decode_decision(record: bytes, clock_offset_ns: int) -> Decision:
         record = record[: _EVENT.size].ljust(_EVENT.size, b"\0")
     time_ns, key, name = _EVENT.unpack(record)
     time_ns += clock_offset_ns
-    return Decision(time_ns, *_read_choice(key, name), 1, time_ns)
+    choice, netns_cookie = _read_choice(key, name)
+    return Decision(time_ns, *choice, 1, time_ns, netns_cookie)
 
 
 def decode_lookup_entry(key: bytes, stats: bytes, clock_offset_ns: int) -> Decision:
@@ -137,17 +142,18 @@ def decode_lookup_entry(key: bytes, stats: bytes, clock_offset_ns: int) -> Decis
     """
     size = ctypes.sizeof(LookupKey)
     count, first_ns, last_ns, name = _ENTRY.unpack(stats[: _ENTRY.size].ljust(_ENTRY.size, b"\0"))
-    choice = _read_choice(key[:size].ljust(size, b"\0"), name)
-    return Decision(last_ns + clock_offset_ns, *choice, count, first_ns + clock_offset_ns)
+    choice, netns_cookie = _read_choice(key[:size].ljust(size, b"\0"), name)
+    first_ns += clock_offset_ns
+    return Decision(last_ns + clock_offset_ns, *choice, count, first_ns, netns_cookie)
 
 
 @lru_cache(_SEEN_AT_MOST)
-def _read_choice(key: bytes, name: bytes) -> _Choice:
+def _read_choice(key: bytes, name: bytes) -> tuple[_Choice, int]:
     k = LookupKey.from_buffer_copy(key)
     t = k.tuple
     family, remote, local = _ends(t.family, bytes(t.remote), bytes(t.local))
     has_key = t.gre_flags & _KEY or t.marks & LookupMark.SESSION_KEY
-    return (
+    choice = (
         t.netns,
         t.ifindex,
         family,
@@ -160,6 +166,7 @@ def _read_choice(key: bytes, name: bytes) -> _Choice:
         os.fsdecode(name.split(b"\0", 1)[0]) if k.tunnel else None,
         k.tunnel_netns if k.tunnel else None,
     )
+    return choice, t.netns_cookie
 
 
 OUTCOMES = {

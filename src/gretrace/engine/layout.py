@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gretrace.engine.btf import field_offsets, kernel_enum, kernel_has_enum
 from gretrace.engine.tracepoints import has_field, named_values
+from gretrace.host.netlink import own_cookie
 
 Field = tuple[str, str]  # structure, field
 
@@ -29,6 +30,16 @@ HEADERS = (
 )
 
 
+def _has_cookie() -> bool:
+    # A socket tells it since v5.14, e8b9eab99232 ("net: retrieve netns cookie via
+    # getsocketopt"); without that the field is of no use.
+    return own_cookie() != 0
+
+
+# Fields that not every kernel has, and what tells whether this one has.
+OPTIONAL: dict[Field, Callable[[], bool]] = {("net", "net_cookie"): _has_cookie}
+
+
 def definitions(
     source: str, others: Iterable[str], ask_headers: Callable[[Iterable[Field]], dict[Field, int]]
 ) -> str:
@@ -39,12 +50,15 @@ def definitions(
     PrerequisiteError when neither has them.
     """
     fields = _fields(source)
-    found = field_offsets(fields)
-    if found.keys() != fields.keys():
+    missing = {field for field, is_there in OPTIONAL.items() if not is_there()}
+    found = field_offsets(fields.keys() - missing) | dict.fromkeys(missing, 0)
+    if not fields.keys() <= found.keys():
         every = fields.keys() | {field for other in others for field in _fields(other)}
         found |= cached(every - found.keys(), ask_headers)
     lines = [f"#define OFFSET_{structure}__{field} {found[structure, field]}"
              for structure, field in fields]  # fmt: skip
+    lines += [f"#define HAS_FIELD_{structure}__{field} {int((structure, field) not in missing)}"
+              for structure, field in OPTIONAL]  # fmt: skip
     enums = dict.fromkeys(re.findall(r"\bHAS_ENUM_(\w+)", source))
     lines += [f"#define HAS_ENUM_{name} {int(has_enum(name))}" for name in enums]
     values = dict.fromkeys(re.findall(r"(?<!HAS_)\bENUM_(\w+?)__(\w+)", source))

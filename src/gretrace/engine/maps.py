@@ -4,7 +4,7 @@ import ctypes
 import errno
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import Any, ClassVar
 
@@ -18,11 +18,13 @@ ENOTSUPP = 524
 
 _lookup = bind("bpf_map_lookup_elem", c_int, c_int, c_void_p, c_void_p)
 _update = bind("bpf_map_update_elem", c_int, c_int, c_void_p, c_void_p, c_uint64)
+_delete = bind("bpf_map_delete_elem", c_int, c_int, c_void_p)
 _next_key = bind("bpf_map_get_next_key", c_int, c_int, c_void_p, c_void_p)
 _lookup_batch = bind(
     "bpf_map_lookup_batch",
     *(c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
 )
+_delete_batch = bind("bpf_map_delete_batch", c_int, c_int, c_void_p, POINTER(c_uint32), c_void_p)
 _ring_new = bind("ring_buffer__new", c_void_p, c_int, _SAMPLE, c_void_p, c_void_p)
 _ring_consume = bind("ring_buffer__consume", c_int, c_void_p)
 _ring_epoll_fd = bind("ring_buffer__epoll_fd", c_int, c_void_p)
@@ -92,6 +94,18 @@ class TableReader:
             if _lookup(self._fd, key, value) == 0:
                 yield key.raw, value.raw
             before = key
+
+    def remove(self, keys: Sequence[bytes]) -> None:
+        """Take entries out; one that is not there is passed over."""
+        for start in range(0, len(keys), self.CHUNK):
+            chunk = keys[start : start + self.CHUNK]
+            options = _BatchOptions(ctypes.sizeof(_BatchOptions))
+            count = c_uint32(len(chunk))
+            status = _delete_batch(self._fd, b"".join(chunk), byref(count), byref(options))
+            # No batches, or it has stopped at a key that is not there.
+            if status < 0:
+                for key in chunk:
+                    _delete(self._fd, key)
 
 
 def read_element(fd: int, value: ctypes.Structure) -> None:

@@ -1,9 +1,9 @@
 """The kernel's functions by their addresses, for kernels whose programs cannot name them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from gretrace.engine.contract import DropKey, DropStats
+from gretrace.engine.contract import PLACE_SIZE
 
 KALLSYMS = Path("/proc/kallsyms")
 _CODE = "tTwW"
@@ -25,29 +25,8 @@ class Symbols:
     def __init__(self, path: Path = KALLSYMS) -> None:
         self.hidden = False  # the addresses of the list, which takes CAP_SYSLOG to see
         self._path = path
-        self._names: dict[int, bytes] = {}
 
-    def named(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """Fill in the empty places of (struct drop_key, struct drop_stats)."""
-        unknown = []
-        for key, stats in entries:
-            if stats[DropStats.place.offset]:
-                yield key, stats
-            elif _location(key) in self._names:
-                yield key, self._fill_in(key, stats)
-            else:
-                unknown.append((key, stats))
-        if unknown:
-            self._names |= self._look_up({_location(key) for key, _ in unknown})
-        for key, stats in unknown:
-            yield key, self._fill_in(key, stats)
-
-    def _fill_in(self, key: bytes, stats: bytes) -> bytes:
-        place = DropStats.place
-        name = self._names[_location(key)].ljust(place.size, b"\0")
-        return stats[: place.offset] + name + stats[place.offset + place.size :]
-
-    def _look_up(self, addresses: set[int]) -> dict[int, bytes]:
+    def names(self, addresses: Iterable[int]) -> dict[int, bytes]:
         """Find the function before each address, in one pass: the list is long, and not sorted."""
         # Sixteen digits each, so that text compares as the numbers do. What is freed is called
         # from before the return address, which may lie behind the function's end.
@@ -65,10 +44,6 @@ class Symbols:
         return {wanted[text]: _name(found) for text, (_, found) in best.items()}
 
 
-def _location(key: bytes) -> int:
-    return int(DropKey.from_buffer_copy(key).location)
-
-
 def _name(symbol: str) -> bytes:
     """Write a line of the list as the kernel's %pB does, without the offset."""
-    return " ".join(symbol.split()).encode("ascii", "replace")[: DropStats.place.size - 1]
+    return " ".join(symbol.split()).encode("ascii", "replace")[: PLACE_SIZE - 1]

@@ -1,8 +1,7 @@
 """From the kernel's count of drops to reports of why: the use case behind `explain-drop`."""
 
-import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -13,10 +12,12 @@ from gretrace.engine import DropTable, Lost
 from gretrace.engine.decode import decode_drop
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.faults import Faults
+from gretrace.explain.losses import Losses
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
-from gretrace.host.tunnels import TunnelTable, TunnelTables
+from gretrace.host.tables import TunnelTables
+from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.quiet import quiet
 from gretrace.live import Readable, Watch
@@ -65,8 +66,6 @@ class Explainer:
         self._tables = tables
         self._wanted = wanted
         self._load_reasons = load_reasons
-        # The count of each kind that was judged; kinds can be many, so no more is kept of them.
-        self._counted: dict[bytes, int] = {}
         # Taken once, or the first sight of a drop would move with every adjustment of the clock.
         self._clock_offset = time.time_ns() - time.monotonic_ns()
         self.totals = Totals()
@@ -81,7 +80,8 @@ class Explainer:
         self._left = 0  # packets that were counted and not judged before the end
 
     @cached_property
-    def _reasons(self) -> Mapping[int, str]:
+    def reasons(self) -> Mapping[int, str]:
+        """The names of the kernel's drop reasons."""
         # Only the first drop needs them, and reading the kernel's BTF would delay the start.
         return self._load_reasons()
 
@@ -94,39 +94,33 @@ class Explainer:
         changed: what they were dropped for is known best by the tunnels of that time. Once
         `overdue` says so, what is left is counted only.
         """
-        self._drops.drain()
         self._read_at = time.monotonic()
-        fresh = deque(
-            (key, stats, count)
-            for key, stats in self._drops.entries()
-            if (count := _count_of(stats)) != self._counted.get(key)
-        )
+        self._drops.look()
         self._reading = time.monotonic() - self._read_at
         # Only now: a change that came before a drop has been announced before it was counted.
         for table in self._tables.opened():
             grown |= bool(table.take_notice())
         self._hosts.clear()
         self._left = 0
-        while fresh:
+        for kind in self._drops.kinds(grown=grown):
             if overdue():
-                self._left = sum(count - self._counted.get(key, 0) for key, _, count in fresh)
+                self._left = kind.count + sum(rest.count for rest in self._drops.kinds())
                 break
-            # One by one, as many of them take much room.
-            key, stats, count = fresh.popleft()
-            known = self._counted.get(key)
-            if known is not None and not grown:
-                continue
-            self._counted[key] = count
-            drop = decode_drop(key, stats, self._reasons, self._clock_offset)
-            seen = self._count(drop, count - (known or 0))
+            drop = decode_drop(kind.key, kind.stats, kind.place, self.reasons, self._clock_offset)
+            seen = self._count(drop, kind.count)
             if seen:
                 yield seen
         for table in self._tables.opened():
             table.settle()
 
+    @property
+    def tables(self) -> TunnelTables:
+        """The tunnels of the namespaces that are watched."""
+        return self._tables
+
     def bells(self) -> list[Readable]:
-        """Return what to wait for: new kinds of drop, and changes of links."""
-        return [self._drops, *self._tables.opened()]
+        """Return what to wait for: new kinds of drop, changes of links, ends of namespaces."""
+        return [self._drops, *self._tables.bells()]
 
     def due(self, times: int) -> float:
         """Return when so many times as long will have passed as it took to read the table."""
@@ -156,7 +150,7 @@ class Explainer:
         return self.totals.packets + self._left + self.lost().overflow
 
     def _count(self, drop: Drop, fresh: int) -> Seen | None:
-        table = self._tables.of(drop.netns)
+        table = self._tables.of(drop.netns, drop.netns_cookie)
         on = table.tables.by_ifindex(drop.ifindex) if table and drop.on_tunnel else None
         if words := quiet(drop, on):
             self.freed[words] += fresh
@@ -211,8 +205,7 @@ def follow(
     A new report is shown at once, a grown count at most once a TICK, and at the end all
     that was not shown yet. `tell` is told, in a sentence, of everything that was lost.
     """
-    teller = _Teller(output)
-    lost = Lost()
+    teller, losses = _Teller(output), Losses(tell, lambda: explainer.reasons)
     due = time.monotonic() + TICK
 
     done = False
@@ -221,8 +214,9 @@ def follow(
         if rung:
             watch.wait((), max(BURST, explainer.due(PAUSE) - time.monotonic()))
         # Asked before the look, so that nothing which came before the end is left out.
-        done = watch.stopped
-        is_due = done or time.monotonic() >= due
+        departed = explainer.tables.departed()
+        done = watch.stopped or explainer.tables.are_all(departed)
+        is_due = done or bool(departed) or time.monotonic() >= due
         seen = explainer.observe(grown=is_due or limit is not None, overdue=lambda: watch.overdue)
         teller.tell(seen, is_due=is_due)
         for sentence in explainer.faults.sentences():
@@ -232,12 +226,14 @@ def follow(
             teller.tell_rest()
         if done or is_due:
             due = max(time.monotonic() + TICK, explainer.due(REST))
-            lost, before = explainer.lost(), lost
-            for sentence in lost.sentences() if lost != before else ():
+            losses.note(explainer.lost(), is_last=done)
+        if done:
+            for sentence in explainer.left():
                 tell(sentence)
-    for sentence in explainer.left():
-        tell(sentence)
-    output.finish(explainer.totals, explainer.heard())
+            for table in departed:
+                tell(table.namespace.gone)
+            output.finish(explainer.totals, explainer.heard())
+        explainer.tables.let_go(departed)
 
 
 class _Teller:
@@ -268,7 +264,3 @@ class _Teller:
     def _tell_kept(self, *, but: set[Identity]) -> None:
         for identity in [kept for kept in self._grown if kept not in but]:
             self._output.show(identity, self._grown.pop(identity))
-
-
-def _count_of(stats: bytes) -> int:
-    return int.from_bytes(stats[:8], sys.byteorder)

@@ -1,9 +1,12 @@
 """Reports as they add up: one for each cause and tuple, with its count."""
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from itertools import count as count_up
+from itertools import islice
 from typing import TypeAlias
 
 from gretrace.kernel.kinds import kind_of
@@ -25,11 +28,12 @@ from gretrace.model import (
 # What makes two reports the same; see Totals.
 Identity: TypeAlias = tuple[int, int | None, int | None, int | None]
 
-# Cause, place, reason, netns, iif, namespace, family, flags, protocol.
+# Cause, place, reason, netns and its cookie, iif, namespace, family, flags, protocol.
 _Common: TypeAlias = tuple[
     str,
     Place,
     str | None,
+    int,
     int,
     str | None,
     str | None,
@@ -39,20 +43,33 @@ _Common: TypeAlias = tuple[
 ]
 
 
+# Reports that are counted apart. Strangers can make any number of them.
+REPORTS_AT_MOST = 1 << 17
+# When there are more, so many go at once: to find them takes a look at all.
+LEAVE_AT_ONCE = 1 << 12
+
+
 class Totals:
     """How often each report was counted, without its words, in little room.
 
     A flood of forged packets makes a report of each. So an identity is numbers alone: that of
-    all that many reports have in common, then remote, local and key.
+    all that many reports have in common, then remote, local and key. And when there are too
+    many, the longest idle of those that have most in common are let go of, into one sum for
+    each cause, place and reason: should one of them come again, it is counted anew.
     """
 
     # Count, time of the first and of the last, number of the tunnel's name.
     _SUM = struct.Struct("=QQQI")
 
-    def __init__(self) -> None:
+    def __init__(self, at_most: int = REPORTS_AT_MOST) -> None:
+        self._at_most = at_most
+        # The longest idle first.
         self._sums: dict[Identity, bytes] = {}
         self._common: dict[_Common, int] = {}
+        self._numbers = count_up()
         self._tunnels: dict[str | None, int] = {}
+        # Reports and packets that were let go of, by cause, place and reason.
+        self._rest: dict[tuple[str, Place, str | None], tuple[int, int]] = {}
         self.packets = 0
 
     def add(
@@ -71,6 +88,7 @@ class Totals:
             drop.place,
             drop.reason,
             drop.netns,
+            drop.netns_cookie,
             iif,
             namespace,
             seen.family,
@@ -78,31 +96,55 @@ class Totals:
             seen.protocol,
         )
         identity = (
-            self._common.setdefault(common, len(self._common)),
+            self._number(common),
             None if seen.remote is None else int(seen.remote),
             None if seen.local is None else int(seen.local),
             seen.key,
         )
         self.packets += count
         first_ns, last_ns = drop.first_ns, drop.last_ns
-        known = self._sums.get(identity)
+        known = self._sums.pop(identity, None)
         if known:
             before, first, last, _ = self._SUM.unpack(known)
             count, first_ns, last_ns = count + before, min(first, first_ns), max(last, last_ns)
         tunnel = self._tunnels.setdefault(verdict.finding.tunnel, len(self._tunnels))
         self._sums[identity] = self._SUM.pack(count, first_ns, last_ns, tunnel)
+        if len(self._sums) > self._at_most:
+            self._make_room()
         report = Report(verdict, drop, iif, namespace, seen, count, first_ns, last_ns)
         return identity, report, not known
 
     def __iter__(self) -> Iterator[Total]:
-        """Yield all, in the order in which they came."""
-        commons, tunnels = list(self._common), list(self._tunnels)
+        """Yield all, the longest idle first, then the sums of those that were let go of."""
+        commons = {number: common for common, number in self._common.items()}
+        tunnels = list(self._tunnels)
         for (common, remote, local, key), packed in self._sums.items():
-            cause, _, _, netns, iif, namespace, family, flags, protocol = commons[common]
+            cause, _, _, netns, _, iif, namespace, family, flags, protocol = commons[common]
             count, _, _, tunnel = self._SUM.unpack(packed)
             ends = _address(family, remote), _address(family, local)
             seen = Tuple(family, *ends, key, flags, protocol)
             yield Total(cause, tunnels[tunnel], netns, iif, namespace, seen, count)
+        unknown = Tuple(None, None, None, None, (), None)
+        for (cause, _, _), (reports, count) in self._rest.items():
+            yield Total(cause, None, 0, None, None, unknown, count, reports)
+
+    def _number(self, common: _Common) -> int:
+        number = self._common.get(common)
+        if number is None:
+            number = self._common[common] = next(self._numbers)
+        return number
+
+    def _make_room(self) -> None:
+        """Let go of the longest idle of the most numerous, never of the latest."""
+        numbers = Counter(identity[0] for identity in self._sums)
+        self._common = {common: n for common, n in self._common.items() if n in numbers}
+        most = numbers.most_common(1)[0][0]
+        cause, place, reason, *_ = next(c for c, n in self._common.items() if n == most)
+        alike = (identity for identity in self._sums if identity[0] == most)
+        leaving = list(islice(alike, min(LEAVE_AT_ONCE, self._at_most // 2)))
+        packets = sum(self._SUM.unpack(self._sums.pop(identity))[0] for identity in leaving)
+        reports, before = self._rest.get((cause, place, reason), (0, 0))
+        self._rest[cause, place, reason] = reports + len(leaving), before + packets
 
 
 def tuple_of(drop: Drop, tables: Tables) -> Tuple:

@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,12 @@ from gretrace.commands import HERE, Netns
 from gretrace.errors import PrerequisiteError, UsageError
 
 CLONE_NEWNET = 0x40000000
+IN_DELETE = 0x200  # sys/inotify.h
 NAMED = Path("/run/netns")
 PROC = Path("/proc")
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_inotify_init, _inotify_add = _LIBC.inotify_init1, _LIBC.inotify_add_watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class Namespace:
         if self.path.parent == NAMED:
             return Netns(name=self.path.name)
         return Netns(path=str(self.path.absolute()))
+
+    @property
+    def gone(self) -> str:
+        """What to say when there is nothing left of it."""
+        return f"the network namespace {self.name or self.path} is gone"
 
 
 def own_namespace() -> Namespace:
@@ -78,14 +87,49 @@ def all_namespaces() -> list[Namespace]:
     return list(found.values())
 
 
+def is_there(namespace: Namespace) -> bool:
+    """Whether a namespace can still be found where it was found."""
+    try:
+        return namespace.path.stat().st_ino == namespace.inode
+    except OSError:
+        return False
+
+
+class Departures:
+    """Rings when a namespace has lost its name; where inotify is not to be had, never."""
+
+    def __init__(self, directory: Path = NAMED) -> None:
+        self._fd = int(_inotify_init(os.O_NONBLOCK | os.O_CLOEXEC))
+        if self._fd < 0:
+            self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        elif directory.is_dir():
+            _inotify_add(self._fd, os.fsencode(directory), IN_DELETE)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once one has."""
+        return self._fd
+
+    def drain(self) -> None:
+        """Make the descriptor unreadable again."""
+        with suppress(BlockingIOError):
+            while os.read(self._fd, 4096):
+                pass
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+
 def enter(namespace: Namespace) -> None:
     """Be in a namespace from now on.
 
-    Raises PrerequisiteError where that is not allowed.
+    Raises PrerequisiteError where that is not allowed, or the path leads to another by now.
     """
     with namespace.path.open("rb") as there:
+        if os.fstat(there.fileno()).st_ino != namespace.inode:
+            raise PrerequisiteError(namespace.gone, "see `ip netns` for those there are")
         # os.setns() is of Python 3.12.
-        if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), CLONE_NEWNET) == 0:
+        if _LIBC.setns(there.fileno(), CLONE_NEWNET) == 0:
             return
     raise PrerequisiteError(
         f"cannot enter the network namespace {namespace.name or namespace.path} "
@@ -116,7 +160,7 @@ def in_scratch_namespace() -> Iterator[None]:
     own = own_namespace()
     with own.path.open("rb") as back:
         # os.unshare() is of Python 3.12.
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        if _LIBC.unshare(CLONE_NEWNET) != 0:
             raise PrerequisiteError(
                 f"cannot make a network namespace ({os.strerror(ctypes.get_errno())})",
                 "run as root, or with CAP_SYS_ADMIN",

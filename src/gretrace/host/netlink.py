@@ -73,7 +73,7 @@ ERROR = Struct("=i")
 BUFFER = 1 << 16
 # The default has room for some forty changes; two are told of each tunnel that is made.
 CHANGES_KEPT = 1 << 23
-SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+SO_RCVBUFFORCE, SO_NETNS_COOKIE = 33, 71  # asm-generic/socket.h
 DUMPS = 3
 
 
@@ -144,6 +144,17 @@ class Links:
                 found[link.index] = link
         return found, is_whole
 
+    def cookie(self) -> int:
+        """Return the low 32 bits of what tells the namespace from all that there ever were.
+
+        0 where the kernel does not tell (SO_NETNS_COOKIE, v5.14).
+        """
+        try:
+            told = self._socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+        except OSError:
+            return 0
+        return int.from_bytes(told, sys.byteorder) & 0xFFFFFFFF
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -161,6 +172,15 @@ class Links:
                     yield kind, answer_flags, message
                     if kind in (NLMSG_DONE, NLMSG_ERROR) or not flags & NLM_F_DUMP:
                         return
+
+
+def own_cookie() -> int:
+    """Return Links.cookie() of the namespace that this process is in."""
+    links = Links()
+    try:
+        return links.cookie()
+    finally:
+        links.close()
 
 
 def xdp_program(index: int) -> int | None:

@@ -1,15 +1,14 @@
 """The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from gretrace.errors import PrerequisiteError
 from gretrace.host.gre_link import read_tunnel
 from gretrace.host.iproute import open_iproute
-from gretrace.host.namespaces import Namespace, all_namespaces, entered
+from gretrace.host.namespaces import Namespace, entered
 from gretrace.host.netlink import Link, LinkChanges, Links
 from gretrace.host.routes import ask_route, find_detour
 from gretrace.kernel.kinds import KINDS, Kind
@@ -35,6 +34,7 @@ class TunnelTable:
         with entered(namespace):
             self._links = Links()
             self._changes = LinkChanges()
+        self.cookie = self._links.cookie()
         self._received_at_start: dict[int, int] = {}
         self._received_at_last_look: dict[int, int] = {}
         self._names: dict[int, str] = {}
@@ -171,8 +171,9 @@ class TunnelTable:
         # Before the tunnels, which are told the names of the links that they are bound to.
         self._names.update((link.index, link.name) for link in links)
         for index in gone:
-            self._names.pop(index, None)
-            self._known.pop(index, None)
+            for kept in (self._names, self._known, self._received_at_start,
+                         self._received_at_last_look):  # fmt: skip
+                kept.pop(index, None)
         self._bound_elsewhere -= stale
         self._bound_elsewhere |= {link.index for link in links if link.is_bound_elsewhere}
         for link in links:
@@ -207,45 +208,6 @@ class TunnelTable:
         return Traffic(
             received, counters["tx_packets"], received - at_start, received - at_last_look
         )
-
-
-class TunnelTables:
-    """The tables of the namespaces that are watched, each opened when it is first needed."""
-
-    def __init__(self, namespaces: Iterable[Namespace], *, find_more: bool) -> None:
-        self._namespaces = {namespace.inode: namespace for namespace in namespaces}
-        self._find_more = find_more
-        self._tables: dict[int, TunnelTable] = {}
-        self._unreachable: set[int] = set()
-
-    def open(self, namespace: Namespace) -> TunnelTable:
-        """Open the table of a namespace.
-
-        Raises PrerequisiteError when it cannot be entered.
-        """
-        table = self._tables[namespace.inode] = TunnelTable(namespace)
-        return table
-
-    def of(self, inode: int) -> TunnelTable | None:
-        """Return the table of a namespace; None when it cannot be found or entered (any more)."""
-        if inode not in self._tables and inode not in self._unreachable:
-            if inode not in self._namespaces and self._find_more:
-                self._namespaces |= {n.inode: n for n in all_namespaces()}
-            try:
-                self.open(self._namespaces[inode])
-            except (KeyError, OSError, PrerequisiteError):
-                # Inodes are used again, but not before long; asking each time would cost more.
-                self._unreachable.add(inode)
-        return self._tables.get(inode)
-
-    def opened(self) -> Iterable[TunnelTable]:
-        """Return the tables that are open by now."""
-        return self._tables.values()
-
-    def close(self) -> None:
-        """Close all tables."""
-        for table in self._tables.values():
-            table.close()
 
 
 def _place(tunnel: Tunnel) -> tuple[int, int]:

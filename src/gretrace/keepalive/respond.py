@@ -9,15 +9,15 @@ from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
 from gretrace.host.ipsec import Policy, Protection, protection, read_policies
+from gretrace.host.namespaces import is_there
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder, trial
 from gretrace.keepalive.responder import Inside, Stream
-from gretrace.kernel.kinds import kind_of
+from gretrace.keepalive.selection import can_answer, select
 from gretrace.live import Watch
 from gretrace.model import Keepalive, Responder, Route, Tunnel
 
-# How often to look whether a responder has come or gone, in seconds.
-TICK = 1.0
+TICK = 1.0  # seconds between two looks for responders that have come or gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,9 @@ class Attendant:
         watch_new: bool,
     ) -> None:
         """Attend until `until` says stop: `show` gets keepalives, `tell` what was attached."""
-        while not until.stopped:
+        while is_there(self._table.namespace):
+            if until.stopped:
+                return
             if show:
                 self.listen()
             until.wait([self._table, *self._streams.values()], TICK)
@@ -90,6 +92,7 @@ class Attendant:
                         show(keepalive)
             if self._table.take_notice() and watch_new:
                 self._attach_new(tell)
+        tell(self._table.namespace.gone)
 
     def close(self) -> None:
         """Stop listening; the responders stay."""
@@ -137,36 +140,6 @@ class Attendant:
         for name, program_id in there.items():
             if name not in self._streams:
                 self._streams[name] = Stream(name, program_id, verbose=self._verbose)
-
-
-def select(table: TunnelTable, names: tuple[str, ...], *, every: bool) -> list[Tunnel]:
-    """Return the tunnels that the user means.
-
-    Raises UsageError for a name that is no tunnel which can get keepalives.
-    """
-    known = {tunnel.name: tunnel for tunnel in table.tunnels}
-    if every:
-        return [t for t in known.values() if can_answer(t)]
-    chosen = []
-    for name in names:
-        tunnel = known.get(name)
-        if tunnel is None and table.link_index(name) is None:
-            raise UsageError(f"there is no interface {name!r} here", "see `ip link`")
-        if tunnel is None:
-            raise UsageError(
-                f"{name} is no GRE tunnel, and keepalives come only by one",
-                f"there are here: {', '.join(known) or 'none'}",
-            )
-        refusal = _refusal(tunnel)
-        if refusal:
-            raise UsageError(f"{name} {refusal}", "give a gre or ip6gre tunnel")
-        chosen.append(tunnel)
-    return chosen
-
-
-def can_answer(tunnel: Tunnel) -> bool:
-    """Whether a tunnel is one that `--all` means."""
-    return not tunnel.fallback and _refusal(tunnel) is None
 
 
 def respond(
@@ -254,14 +227,6 @@ def _evades(hook: Hook, protected: Protection) -> bool:
 def _is_wanted(hook: str, wanted: str) -> bool:
     """Whether the user's `--hook` allows one; tc has two faces."""
     return wanted in ("auto", hook.partition("-")[0])
-
-
-def _refusal(tunnel: Tunnel) -> str | None:
-    if kind_of(tunnel).is_ethernet:
-        return f"is a {tunnel.kind} tunnel, which carries Ethernet frames and gets no keepalives"
-    if tunnel.external:
-        return "is external (collect_md): it has no peer of its own"
-    return None
 
 
 def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:

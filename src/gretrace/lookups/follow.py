@@ -8,7 +8,8 @@ from typing import Protocol
 
 from gretrace.engine import LOOKUP_WINDOW, LookupsLost, LookupTable
 from gretrace.engine.decode import decode_decision, decode_lookup_entry
-from gretrace.host.tunnels import TunnelTables
+from gretrace.host.namespaces import Namespace
+from gretrace.host.tables import TunnelTables
 from gretrace.kernel.lookup import Answer, Tables
 from gretrace.live import Readable, Watch
 from gretrace.lookups.predict import judge
@@ -18,6 +19,8 @@ from gretrace.render.door import Shown
 # How often lost and uncounted packets are told, and the longest wait for a change, in seconds.
 TICK = 1.0
 TIME_SIZE = 8
+# So many rendered answers are kept. Strangers can make any number of them.
+PREPARED_AT_MOST = 1 << 16
 
 
 class Output(Protocol):
@@ -57,6 +60,8 @@ class Follower:
             identity = event[TIME_SIZE:]
             prepared = self._prepared.get(identity)
             if prepared is None:
+                if len(self._prepared) >= PREPARED_AT_MOST:
+                    self._prepared.clear()
                 decision = decode_decision(event, self._clock_offset)
                 prepared = self._prepared[identity] = self._prepare(self._answer(decision))
             moment = int.from_bytes(event[:TIME_SIZE], sys.byteorder) + self._clock_offset
@@ -64,9 +69,16 @@ class Follower:
         for table in self._tables.opened():
             table.settle()
 
+    def let_go(self) -> list[Namespace] | None:
+        """Let go of namespaces that nobody else has; return them where they were all."""
+        departed = self._tables.departed()
+        ends = self._tables.are_all(departed)
+        self._tables.let_go(departed)
+        return [table.namespace for table in departed] if ends else None
+
     def bells(self, *, busy: bool) -> list[Readable]:
         """Return what to wait for. While packets come, the next look is a matter of time."""
-        return [*self._tables.opened(), *(() if busy else (self._lookups,))]
+        return [*self._tables.bells(), *(() if busy else (self._lookups,))]
 
     def lost(self) -> LookupsLost:
         """Return what was not seen, or not shown one by one."""
@@ -82,7 +94,7 @@ class Follower:
         return [(self._answer(decision), decision.count) for decision in decisions]
 
     def _answer(self, decision: Decision) -> Answer:
-        table = self._tables.of(decision.netns)
+        table = self._tables.of(decision.netns, decision.netns_cookie)
         if table is None:
             return judge(decision, Tables(), None)
         answer = judge(decision, table.tables, table)
@@ -119,6 +131,11 @@ def follow(
             shown += 1
             busy = True
         output.flush()
+        gone = follower.let_go()
+        for namespace in gone or ():
+            tell(namespace.gone)
+        if gone:
+            break
         if time.monotonic() >= due or watch.stopped:
             due = time.monotonic() + TICK
             lost = _tell_lost(follower, lost, tell)

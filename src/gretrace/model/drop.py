@@ -51,6 +51,7 @@ class Drop:
     leaving_by: int = 0
     # A bridge handed it up: what the outer header said, which still lay before the frame.
     below: Tuple | None = None
+    netns_cookie: int = 0  # low 32 bits of SO_NETNS_COOKIE; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,4 @@ class Decision:
     tunnel_netns: int | None  # differs from netns for a tunnel that was moved
     count: int = 1
     first_ns: int = 0  # CLOCK_REALTIME
+    netns_cookie: int = 0  # as that of a Drop

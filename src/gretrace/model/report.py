@@ -87,3 +87,4 @@ class Total:
     namespace: str | None  # as of a Report
     tuple: Tuple
     count: int
+    reports: int = 1  # more: so many that were not kept apart, with no more in common

@@ -12,15 +12,15 @@ ROWS_AT_MOST = 1000
 def summary(every: Iterable[Total]) -> Shown:
     """Make the table of all totals, most frequent first; of very many, say what is left out."""
     totals = sorted(every, key=lambda total: -total.count)
-    several = len({total.netns for total in totals}) > 1
+    several = len({total.netns for total in totals if total.netns}) > 1
     rows = [
         {
             "packets": total.count,
             "cause": total.cause,
             "tunnel": total.tunnel or "-",
-            "remote": total.tuple.remote or "any",
-            "local": total.tuple.local or "any",
-            "key": "none" if total.tuple.key is None else total.tuple.key,
+            "remote": total.tuple.remote or ("any" if total.reports == 1 else "many"),
+            "local": total.tuple.local or ("any" if total.reports == 1 else "many"),
+            "key": _key(total),
             "protocol": "-" if total.tuple.protocol is None else f"{total.tuple.protocol:#06x}",
             "iif": total.iif or "-",
             **({"namespace": total.namespace or total.netns} if several else {}),
@@ -33,3 +33,9 @@ def summary(every: Iterable[Total]) -> Shown:
         packets = sum(total.count for total in rest)
         made.append(line(f"... and {len(rest)} more, of {packets} packets; -o json shows each"))
     return join(made)
+
+
+def _key(total: Total) -> int | str:
+    if total.reports > 1:
+        return "many"
+    return "none" if total.tuple.key is None else total.tuple.key

@@ -1,7 +1,7 @@
 """Reports as a person reads them: a block for each cause, and counts that grow."""
 
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 from gretrace.model import Confidence, Fix, Report, Total, Verdict
 from gretrace.render.door import (
@@ -24,6 +24,8 @@ from gretrace.wire.keys import show_key
 LABEL_WIDTH = 8
 # The counts that grow in place must leave room for the blocks.
 FOOTER_LINES = 8
+# Reports that are remembered as shown.
+KEPT_AT_MOST = 1 << 17
 EMPTY = line()
 
 
@@ -40,9 +42,10 @@ class TextOutput:
         self._width = width
         # Of the newest reports only: the others have no room in the footer.
         self._counts: dict[object, Shown] = {}
-        # Of a flood of forged packets each is a report: no more than hashes are kept of them.
+        # Of a flood of forged packets each is a report: no more than hashes are kept of them,
+        # and of the latest only.
         self._advised: dict[object, int] = {}
-        self._explained: set[int] = set()
+        self._explained: dict[int, None] = {}
         self._footer_height = 0
 
     def show(self, identity: object, report: Report) -> None:
@@ -55,7 +58,7 @@ class TextOutput:
             add(self._stream, *self._introduce(report))
         elif not self._width:
             add(self._stream, count)
-        self._advised[identity] = advice
+        _keep(self._advised, identity, advice)
         if known is None or identity in self._counts:
             self._counts[identity] = count
         if len(self._counts) > FOOTER_LINES:
@@ -81,7 +84,7 @@ class TextOutput:
         )
         if fault in self._explained and verdict.cause != "other":
             return self._paint((RED, "DROP"), f" {headline(report)}: as above"), EMPTY
-        self._explained.add(fault)
+        _keep(self._explained, fault, None)
         return block(report, self._paint), EMPTY
 
     def _draw_footer(self) -> None:
@@ -94,6 +97,14 @@ class TextOutput:
         if self._footer_height:
             take_back(self._stream, self._footer_height)
             self._footer_height = 0
+
+
+def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
+    """Keep a value as the latest, in place of the oldest where there are too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > KEPT_AT_MOST:
+        del kept[next(iter(kept))]
 
 
 def _advice(verdict: Verdict) -> tuple[object, ...]:
