@@ -179,6 +179,10 @@ struct lookup_budget {
 /* --- the keepalive responder ---------------------------------------------------- */
 
 #define HEADER_SIZE 64
+/* Peers ask once in 1 to 60 seconds: a thousand of them and more on a device without a remote. */
+#define RESPONDER_RATE 1000
+/* So much of the rate may come at once. */
+#define RESPONDER_BURST_NS 1000000000
 
 enum responder_dialect {
 	/* The peer's inner destination may be anything: it is behind NAT and uses its own address. */
@@ -195,10 +199,11 @@ struct responder_config {
 	__u8 inside_remote[16];
 	__u32 dialects; /* enum responder_dialect */
 	__u32 underlay; /* ifindex of the device that leads to the remote; 0: not known */
+	__u32 rate; /* answers a second at most, in the long run; 0: RESPONDER_RATE */
 	__u8 family; /* 4 or 6 of the outer header; 0: not filled */
 	__u8 verbose; /* an event for every packet */
 	__u8 outer_size; /* of the IP and GRE headers that an NBMA device takes from a packet */
-	__u8 padding[5];
+	__u8 padding;
 };
 
 enum responder_outcome {
@@ -208,7 +213,8 @@ enum responder_outcome {
 	OUTCOME_OWN_ANSWER, /* what the peer sends back to us */
 	OUTCOME_TRUNCATED,
 	OUTCOME_FRAGMENT,
-	OUTCOME_MALFORMED, /* header length, version, routing bit or checksum */
+	OUTCOME_MALFORMED, /* header length, version, routing bit, checksum or what is behind them */
+	OUTCOME_LIMITED, /* a keepalive, but over the rate */
 	OUTCOMES,
 };
 
@@ -216,6 +222,7 @@ struct responder_counters {
 	__u64 packets[OUTCOMES]; /* by enum responder_outcome; passed ones are not counted */
 	__u64 last_answered_ns; /* CLOCK_MONOTONIC */
 	__u64 last_refused_ns;
+	__u64 due_ns; /* when the answers given are paid off; lags behind by what may come at once */
 };
 
 struct responder_event {

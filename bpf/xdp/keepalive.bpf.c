@@ -29,6 +29,9 @@
 /* With all outer headers in view. Whatever is longer is traffic, and is not even looked at. */
 #define LONGEST_FRAME 256
 #define DEFAULT_TTL 64
+/* Uptime, a random number and a hash of both: what gre(4) of OpenBSD looks for in the answer. */
+#define OPENBSD_SIZE 16
+#define SECOND_NS 1000000000
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -68,6 +71,7 @@ struct headers {
 	bool fragment;
 	bool sound; /* IP header length and checksum, GRE version */
 	bool whole; /* all that the headers announce is there */
+	bool ends; /* with the headers, or with OpenBSD's own bytes, and nothing lies behind */
 };
 
 static __always_inline bool load(const struct source *from, __u32 offset, void *to, __u32 size)
@@ -178,6 +182,9 @@ static __noinline bool parse(const struct source *from, __u32 base, struct heade
 		h->sound = false;
 	h->whole = h->ip_size + h->gre_size <= h->ip_total && h->ip_total <= LONGEST &&
 		   load(from, base + h->ip_total - 1, &last, 1);
+	h->ends = (h->ip_total == h->ip_size + h->gre_size ||
+		   h->ip_total == h->ip_size + h->gre_size + OPENBSD_SIZE) &&
+		  !load(from, base + h->ip_total, &last, 1);
 	return true;
 }
 
@@ -221,6 +228,9 @@ static __noinline enum responder_outcome judge(const struct headers *h,
 		return OUTCOME_TRUNCATED;
 	if (is_between(h, remote, local))
 		return OUTCOME_OWN_ANSWER;
+	/* What carries more is no keepalive, and nobody is to have it sent anywhere. */
+	if (!h->ends)
+		return OUTCOME_MALFORMED;
 	if (is_between(h, local, remote))
 		return OUTCOME_ANSWERED;
 	if ((our->dialects & DIALECT_NAT) && same(h->source, local))
@@ -262,6 +272,27 @@ static __noinline void note(const struct source *from, enum responder_outcome ou
 	bpf_ringbuf_submit(event, 0);
 }
 
+/*
+ * A bucket of tokens, kept as the time at which those that were taken are paid off. Processors
+ * may take one token together, but each pays for its own, so the rate holds in the long run.
+ */
+static __noinline enum responder_outcome ration(const struct responder_config *our)
+{
+	struct responder_counters *all;
+	__u64 now = bpf_ktime_get_ns();
+	__u32 first = 0;
+
+	all = bpf_map_lookup_elem(&counters, &first);
+	if (!all)
+		return OUTCOME_LIMITED;
+	if (all->due_ns + RESPONDER_BURST_NS < now)
+		all->due_ns = now - RESPONDER_BURST_NS;
+	if (all->due_ns > now)
+		return OUTCOME_LIMITED;
+	__sync_fetch_and_add(&all->due_ns, SECOND_NS / (our->rate ? our->rate : RESPONDER_RATE));
+	return OUTCOME_ANSWERED;
+}
+
 /* How both tc faces begin; NULL when the packet is not even looked at. */
 static __always_inline const struct responder_config *
 judge_skb(const struct __sk_buff *skb, const struct source *from, enum responder_outcome *outcome)
@@ -287,6 +318,8 @@ int gretrace_tc(struct __sk_buff *skb)
 
 	if (!our)
 		return TC_ACT_UNSPEC;
+	if (outcome == OUTCOME_ANSWERED)
+		outcome = ration(our);
 	note(&from, outcome, our);
 	if (outcome == OUTCOME_ANSWERED)
 		return bpf_redirect(skb->ifindex, 0);
@@ -317,6 +350,8 @@ int gretrace_wire(struct __sk_buff *skb)
 	     bpf_skb_load_bytes(skb, ETHERNET_SIZE, ip, sizeof(ip)) || ip[0] >> 4 != 6 ||
 	     !same(ip + 8, our->remote) || !same(ip + 24, our->local)))
 		outcome = OUTCOME_MALFORMED;
+	if (outcome == OUTCOME_ANSWERED)
+		outcome = ration(our);
 	note(&from, outcome, our);
 	if (outcome != OUTCOME_ANSWERED)
 		return TC_ACT_UNSPEC;
@@ -346,19 +381,16 @@ static __always_inline bool is_our_outer(const struct headers *h,
 }
 
 /*
- * Nobody has told the program the tunnel's addresses: it was attached by iproute2. The
- * outer header that the kernel has pulled still stands before the inner one. That is no
- * promise of the kernel's, so what is found there counts only if it mirrors the inner
- * addresses; else the packet passes, and with it the danger to answer an answer.
+ * Nobody has told the program the tunnel's addresses: it was attached by iproute2. On a device
+ * with a remote the outer header that the kernel has pulled still stands before the inner one.
+ * That is no promise of the kernel's, so it is only ever a reason to pass a packet: one that
+ * does not mirror it. Without it the packet begins with the outer header, or is not answered.
  */
-static __always_inline bool mirrors_pulled_outer(struct xdp_md *xdp, const struct headers *inner)
+static __always_inline bool find_pulled_outer(struct xdp_md *xdp, struct headers *outer)
 {
-	const __u8 *source = (const __u8 *)inner->source;
-	const __u8 *destination = (const __u8 *)inner->destination;
 	bool found = false;
 
-	if (inner->family != 4)
-		return false;
+	__builtin_memset(outer, 0, sizeof(*outer));
 	for (int size = IPV4_SIZE + 4; size <= IPV4_SIZE + 16 && !found; size += 4) {
 		__u8 ip[IPV4_SIZE] = {};
 		void *data, *end;
@@ -372,8 +404,8 @@ static __always_inline bool mirrors_pulled_outer(struct xdp_md *xdp, const struc
 		if (bpf_xdp_adjust_head(xdp, size))
 			return false;
 		found = ip[0] == 0x45 && ip[9] == GRE_PROTOCOL;
-		for (int i = 0; i < 4; i++)
-			found = found && ip[12 + i] == destination[i] && ip[16 + i] == source[i];
+		__builtin_memcpy(outer->source, ip + 12, 4);
+		__builtin_memcpy(outer->destination, ip + 16, 4);
 	}
 	return found;
 }
@@ -406,7 +438,7 @@ SEC("xdp")
 int gretrace_xdp(struct xdp_md *xdp)
 {
 	struct source from = { .context = xdp, .is_xdp = true };
-	struct headers first_headers, inner;
+	struct headers first_headers, inner, pulled;
 	enum responder_outcome outcome = OUTCOME_PASSED;
 	struct responder_config *our;
 	bool outer_in_view = false;
@@ -417,6 +449,9 @@ int gretrace_xdp(struct xdp_md *xdp)
 		return XDP_PASS;
 	if (!parse(&from, 0, &first_headers)) {
 		outcome = OUTCOME_PASSED;
+	} else if (!our->family && find_pulled_outer(xdp, &pulled)) {
+		/* What looks like an outer header is inside: a tunnel of others in this one. */
+		outcome = judge(&first_headers, our, pulled.destination, pulled.source);
 	} else if (is_our_outer(&first_headers, our)) {
 		outer_in_view = true;
 		if (parse(&from, first_headers.ip_size + first_headers.gre_size, &inner))
@@ -424,10 +459,9 @@ int gretrace_xdp(struct xdp_md *xdp)
 					first_headers.source);
 	} else {
 		outcome = judge(&first_headers, our, our->local, our->remote);
-		if (outcome == OUTCOME_FOREIGN && !our->family &&
-		    mirrors_pulled_outer(xdp, &first_headers))
-			outcome = OUTCOME_ANSWERED;
 	}
+	if (outcome == OUTCOME_ANSWERED)
+		outcome = ration(our);
 	note(&from, outcome, our);
 	if (outcome != OUTCOME_ANSWERED)
 		return XDP_PASS;

@@ -2,12 +2,18 @@
 
 import os
 import random
+import time
 from contextlib import closing
 from ipaddress import ip_address
 
 import pytest
 
-from gretrace.engine.contract import ResponderCounters, ResponderDialect, ResponderOutcome
+from gretrace.engine.contract import (
+    RESPONDER_RATE,
+    ResponderCounters,
+    ResponderDialect,
+    ResponderOutcome,
+)
 from gretrace.engine.core import open_object
 from gretrace.engine.maps import read_element, write_element
 from gretrace.host.tunnels import Route
@@ -108,7 +114,7 @@ ANSWERED = {
     "with IP options": ipv4(LOCAL, REMOTE, 47, gre(b"", protocol=0), options=b"\x01" * 40),
     "with one IP option": ipv4(LOCAL, REMOTE, 47, gre(b"", protocol=0), options=b"\x94\x04\0\0"),
     "marked": ipv4(LOCAL, REMOTE, 47, gre(b"", protocol=0), tos=0xC0, ttl=1),
-    "with a payload": ipv4(LOCAL, REMOTE, 47, gre(bytes(20), protocol=0)),
+    "of OpenBSD": ipv4(LOCAL, REMOTE, 47, gre(bytes(range(16)), protocol=0)),
 }
 
 
@@ -144,6 +150,9 @@ OTHER = {
         ipv4(LOCAL, REMOTE, 47, gre(b"", protocol=0), fragment=0x2000), "FRAGMENT",
     ),
     "its own answer": (answer(REMOTE, LOCAL), "OWN_ANSWER"),
+    "with a payload": (ipv4(LOCAL, REMOTE, 47, gre(bytes(20), protocol=0)), "MALFORMED"),
+    "with one byte more": (ipv4(LOCAL, REMOTE, 47, gre(bytes(17), protocol=0)), "MALFORMED"),
+    "with bytes behind it": (answer(LOCAL, REMOTE) + b"x", "MALFORMED"),
     "for another peer": (answer(LOCAL, STRANGER), "FOREIGN"),
     "for another host": (answer(STRANGER, REMOTE), "FOREIGN"),
     "for others altogether": (answer("1.1.1.1", "2.2.2.2"), "FOREIGN"),
@@ -275,7 +284,24 @@ def test_random_packets_are_left_alone(responder):
             assert packet[6] & 0x3F == packet[7] == 0
 
 
-def test_counters_are_exact(responder):
+def test_counters_are_exact_and_answers_are_rationed(responder):
     ethernet = b"" if responder.face == "xdp" else ETHERNET[4]
-    run_program(responder.fd, ethernet + answer(LOCAL, REMOTE), repeat=10_000)
-    assert responder.outcomes()[ResponderOutcome.ANSWERED] == 10_000
+    asked = 100_000
+    began = time.monotonic()
+    run_program(responder.fd, ethernet + answer(LOCAL, REMOTE), repeat=asked)
+    took = time.monotonic() - began
+    outcomes = responder.outcomes()
+    answered, limited = (
+        outcomes[ResponderOutcome.ANSWERED], outcomes[ResponderOutcome.LIMITED],
+    )  # fmt: skip
+    assert answered + limited == asked
+    assert RESPONDER_RATE <= answered <= RESPONDER_RATE * (1 + took) + 2
+
+
+@pytest.mark.parametrize("rate", [1, 10])
+def test_the_rate_is_the_users(loaded, face, rate):
+    ours = Responder(loaded, face)
+    write_element(ours.map, make_config(tunnel(), rate=rate))
+    outcomes = [ours.outcome(answer(LOCAL, REMOTE)) for _ in range(rate + 3)]
+    assert outcomes[:rate] == [ResponderOutcome.ANSWERED] * rate
+    assert outcomes[-1] is ResponderOutcome.LIMITED

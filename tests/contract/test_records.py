@@ -121,6 +121,7 @@ def test_enums_and_sizes_agree(tmp_path):
         for name in (
             *("SAMPLE_SIZE", "PLACE_SIZE", "HEADER_SIZE", "NAME_SIZE"),
             "LOOKUP_WINDOW_NS",
+            *("RESPONDER_RATE", "RESPONDER_BURST_NS"),
         )
     ]
     asserts += [

@@ -316,6 +316,21 @@ def test_the_object_alone_answers_with_plain_iproute2():
                 hear(wire, B, 1)
 
 
+def test_the_object_alone_answers_no_strangers_whose_tunnel_leads_through_ours():
+    """A keepalive of others in transit looks like the outer header and what it mirrors."""
+    there, here = "203.0.113.7", "198.51.100.9"
+    transit = gre_packet(there, here, answer(here, there))
+    remote = "any" if SHOWS_OUTER_HEADERS else A
+    with pair() as (a, b):
+        tunnel(b, f"local {B} remote {remote} key 4")
+        b.shell("ip link set dev gre1 xdp object src/gretrace/objects/keepalive.bpf.o section xdp")
+        with listen(a, "va") as wire:
+            a.send("va", gre_packet(A, B, transit, key=4))
+            a.send("va", gre_packet(A, B, answer(B, A), key=4))
+            (heard,) = hear(wire, B, 1)
+            assert parse_packet(heard).payload == answer(B, A)
+
+
 REFUSED = {
     "missing": (["nope9"], 2, "there is no interface 'nope9'"),
     "no tunnel": (["vb"], 2, "vb is no GRE tunnel"),

@@ -16,7 +16,7 @@ from gretrace.cli.options import (
     output_options,
     ready_file_option,
 )
-from gretrace.engine.contract import ResponderDialect
+from gretrace.engine.contract import RESPONDER_RATE, ResponderDialect
 from gretrace.errors import UsageError
 from gretrace.host.features import require_gre, require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
@@ -62,6 +62,14 @@ DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
     help="Answer also: nat, a peer that names its private address; inside, one that names the "
     "tunnel's inside addresses.",
 )
+@click.option(
+    "--rate",
+    type=click.IntRange(1, 1_000_000),
+    default=RESPONDER_RATE,
+    show_default=True,
+    metavar="N",
+    help="Give at most N answers a second on each tunnel.",
+)
 @click.option("--force", is_flag=True, help="Replace a program of others on the hook.")
 @click.option("--watch", is_flag=True, help="Stay, and attach to each tunnel that is created.")
 @click.option("--follow", is_flag=True, help="Stay, and show keepalives as they come.")
@@ -75,6 +83,7 @@ def respond(
     every: bool,
     hook: str,
     dialects: tuple[str, ...],
+    rate: int,
     force: bool,
     watch: bool,
     follow: bool,
@@ -106,6 +115,7 @@ def respond(
             every=every,
             hook=hook,
             dialects=wanted,
+            rate=rate,
             force=force,
             verbose=follow and verbose,
         )

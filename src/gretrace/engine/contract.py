@@ -14,6 +14,8 @@ PLACE_SIZE = 64
 NAME_SIZE = 16
 LOOKUP_WINDOW_NS = 100_000_000
 HEADER_SIZE = 64
+RESPONDER_RATE = 1000
+RESPONDER_BURST_NS = 1_000_000_000
 
 
 class DropMark(IntFlag):
@@ -210,6 +212,7 @@ class ResponderOutcome(IntEnum):
     TRUNCATED = 4
     FRAGMENT = 5
     MALFORMED = 6
+    LIMITED = 7
 
 
 class ResponderConfig(ctypes.Structure):
@@ -222,10 +225,11 @@ class ResponderConfig(ctypes.Structure):
         ("inside_remote", ctypes.c_uint8 * 16),
         ("dialects", ctypes.c_uint32),
         ("underlay", ctypes.c_uint32),
+        ("rate", ctypes.c_uint32),
         ("family", ctypes.c_uint8),
         ("verbose", ctypes.c_uint8),
         ("outer_size", ctypes.c_uint8),
-        ("padding", ctypes.c_uint8 * 5),
+        ("padding", ctypes.c_uint8),
     ]
 
 
@@ -236,6 +240,7 @@ class ResponderCounters(ctypes.Structure):
         ("packets", ctypes.c_uint64 * len(ResponderOutcome)),
         ("last_answered_ns", ctypes.c_uint64),
         ("last_refused_ns", ctypes.c_uint64),
+        ("due_ns", ctypes.c_uint64),
     ]
 
 

@@ -177,6 +177,7 @@ OUTCOMES = {
     ResponderOutcome.TRUNCATED: "truncated",
     ResponderOutcome.FRAGMENT: "fragment",
     ResponderOutcome.MALFORMED: "malformed",
+    ResponderOutcome.LIMITED: "limited",
 }
 
 

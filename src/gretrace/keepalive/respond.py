@@ -42,11 +42,13 @@ class Attendant:
         every: bool,
         hook: str,
         dialects: ResponderDialect,
+        rate: int,
         force: bool,
         verbose: bool = False,
     ) -> None:
         self._table, self._names, self._every = table, names, every
         self._hook, self._dialects, self._force = hook, dialects, force
+        self._rate = rate
         # Every packet is told, not only keepalives.
         self._verbose = verbose
         self._streams: dict[str, Stream] = {}
@@ -107,6 +109,7 @@ class Attendant:
             self._hook,
             self._dialects,
             policies,
+            rate=self._rate,
             force=self._force,
             verbose=self._verbose,
         )
@@ -149,18 +152,19 @@ def respond(
     dialects: ResponderDialect,
     policies: Sequence[Policy],
     *,
+    rate: int,
     force: bool,
     verbose: bool = False,
 ) -> Attached:
     """Have a tunnel answered; where it is already, only tell the responder what it should know.
 
-    `policies` are the namespace's, and `verbose` is for a listener. Raises PrerequisiteError
-    when no hook answers right on this kernel, or only one that IPsec forbids, GretraceError
-    when another program is in the way.
+    `policies` are the namespace's, `rate` is in answers a second, and `verbose` is for a
+    listener. Raises PrerequisiteError when no hook answers right on this kernel, or only one that
+    IPsec forbids, GretraceError when another program is in the way.
     """
     inside = _inside(table, tunnel) if dialects & ResponderDialect.INSIDE else None
     route = table.route(tunnel.remote) if tunnel.remote else Route()
-    config = responder.make_config(tunnel, dialects, inside, route, verbose=verbose)
+    config = responder.make_config(tunnel, dialects, inside, route, rate=rate, verbose=verbose)
     protected = protection(policies, tunnel, tunnel.local or route.source, route.device)
     there = [hook for hook in HOOKS if ours(hook, tunnel.ifindex)]
     kept = next(

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from gretrace.engine.contract import (
+    RESPONDER_RATE,
     ResponderConfig,
     ResponderCounters,
     ResponderDialect,
@@ -125,19 +126,21 @@ def make_config(
     inside: Inside | None = None,
     route: Route | None = None,
     *,
+    rate: int = RESPONDER_RATE,
     verbose: bool = False,
 ) -> ResponderConfig:
     """Describe to the program what a keepalive of this tunnel looks like.
 
     `route` is the way to the remote. A tunnel without a local address sends from the
-    route's, so that is where its peer sends to. `verbose` has the program tell of every
-    packet, for a listener that is there.
+    route's, so that is where its peer sends to. `rate` is in answers a second. `verbose` has the
+    program tell of every packet, for a listener that is there.
     """
     route = route or Route()
     config = ResponderConfig(
         dialects=dialects,
         family=kind_of(tunnel).family,
         underlay=route.device or 0,
+        rate=rate,
         verbose=verbose,
     )
     local = tunnel.local or (route.source if tunnel.remote else None)
