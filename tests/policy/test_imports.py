@@ -29,7 +29,7 @@ DOORS = {
     "pyroute2": {"host.iproute", "host.routes", "host.tunnels", "keepalive.trial"},
     "click": {"cli"},
     "tabulate": {"render"},
-    "ctypes": {"engine", "host.namespaces"},
+    "ctypes": {"engine", "host.namespaces", "host.privileges"},
     "socket": {"host.netlink", "host.ipsec", "live", "keepalive.trial"},
     "subprocess": {"host.firewall"},
 }

@@ -11,6 +11,9 @@ from _signal import (  # type: ignore[import-not-found]
     signal,
 )
 
+# Whether the process is the command's own, so that it may let go of what it needs no longer.
+is_own_process = False
+
 
 def main() -> None:
     """Run the command; every failure is one line on stderr and a code of ExitCode.
@@ -18,6 +21,8 @@ def main() -> None:
     Ctrl-C is answered in words by the commands. Until they are imported, and after they have
     ended, it ends the program as it ends any: an exception would come out as a traceback.
     """
+    global is_own_process  # noqa: PLW0603
+    is_own_process = True
     _end_at_interrupt()
     code = run(None)
     _end_at_interrupt()

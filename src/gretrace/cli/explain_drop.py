@@ -19,7 +19,7 @@ from gretrace.cli.options import (
     open_output,
     output_options,
 )
-from gretrace.cli.watched import open_tables, wanted_packets
+from gretrace.cli.watched import open_tables, shed_privileges, wanted_packets
 from gretrace.engine import drop_reasons, open_drops
 from gretrace.errors import ExitCode, UsageError
 from gretrace.explain.drops import Explainer, follow
@@ -111,6 +111,8 @@ def _watch(
         explainer = Explainer(drops, tables, wanted, drop_reasons, rulesets)
         stack.enter_context(watch)
         announce_ready(voice, ready_file)
+        # The right tunnel may live elsewhere, which is looked for when there is need.
+        shed_privileges(enters=True)
         follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)
         for words, packets in explainer.freed.most_common() if verbose else ():
             voice.note(f"{packets} packets were freed by design: {words}")

@@ -21,7 +21,13 @@ from gretrace.cli.options import (
     read_address,
     wants_color,
 )
-from gretrace.cli.watched import device_index, one_namespace, open_tables, wanted_packets
+from gretrace.cli.watched import (
+    device_index,
+    one_namespace,
+    open_tables,
+    shed_privileges,
+    wanted_packets,
+)
 from gretrace.engine import LOOKUP_WINDOW, open_lookups
 from gretrace.errors import UsageError
 from gretrace.host.features import require_gre, require_privilege
@@ -214,4 +220,5 @@ def _follow(
         follower = Follower(lookups, tables, shown.prepare)
         watch = stack.enter_context(Watch(duration))
         announce_ready(voice, ready_file)
+        shed_privileges(enters=all_netns or netns is not None)
         follow(follower, watch, shown, limit=count, tell=voice.note)

@@ -41,6 +41,25 @@ def read_address(text: str) -> Address:
         raise click.BadParameter(f"{text!r} is no IPv4 or IPv6 address") from None
 
 
+def clear_ready(ready_file: Path | None) -> Path | None:
+    """Take away what an earlier run has left, so that it is not taken for this one's."""
+    if ready_file:
+        try:
+            if not ready_file.is_symlink() and ready_file.stat().st_size:
+                raise UsageError(
+                    f"the ready file {ready_file} is not empty", "give one that nothing is kept in"
+                )
+            ready_file.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UsageError(
+                f"cannot take away the ready file {ready_file} ({error.strerror})",
+                "give a path that can be written",
+            ) from None
+    return ready_file
+
+
 def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Join option decorators into one, shown by --help in this order."""
 
@@ -113,7 +132,8 @@ ready_file_option = click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Touch this file once attached.",
+    callback=lambda _context, _option, path: clear_ready(path),
+    help="Make this file, empty, once attached.",
 )
 
 live_options = options(
@@ -169,10 +189,13 @@ def announce_ready(voice: Voice, ready_file: Path | None) -> None:
     """Tell people and scripts that nothing will be missed from here on."""
     if ready_file:
         try:
-            ready_file.touch()
+            # Whoever has put something there meanwhile, be it a link, gets nothing written.
+            os.close(
+                os.open(ready_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            )
         except OSError as error:
             raise UsageError(
-                f"cannot touch the ready file {ready_file} ({error.strerror})",
-                "give a path that can be written",
+                f"cannot make the ready file {ready_file} ({error.strerror})",
+                "give a path that can be written, where nobody else writes",
             ) from None
     voice.note("ready")

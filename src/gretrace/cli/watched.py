@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, closing
 
+from gretrace import cli
 from gretrace.engine.wanted import Wanted
 from gretrace.errors import UsageError
 from gretrace.host.namespaces import Namespace, all_namespaces, find_namespace, own_namespace
@@ -22,6 +23,14 @@ def open_tables(stack: ExitStack, netns: str | None, *, all_netns: bool) -> Tunn
     if not all_netns:
         tables.open(namespaces[0])
     return tables
+
+
+def shed_privileges(*, enters: bool) -> None:
+    """Let go of what a run needs no longer once it is attached; `enters`: other namespaces."""
+    if cli.is_own_process:
+        from gretrace.host.privileges import ENTERING, WATCHING, shed
+
+        shed((*WATCHING, *(ENTERING if enters else ())))
 
 
 def one_namespace(netns: str | None) -> Namespace:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gretrace.host.netlink import own_cookie
 Field = tuple[str, str]  # structure, field
 
 CACHE = Path("/var/cache/gretrace")
+# Longer than any structure of the kernel that is read.
+OFFSETS_BELOW = 1 << 16
 # The enum is as old as the field of the tracepoint: v5.17, c504e5c2f964.
 FIELD_OF_ENUM = {"skb_drop_reason": ("skb/kfree_skb", "reason")}
 TRACEPOINT_OF_ENUM = {name: tracepoint for name, (tracepoint, _) in FIELD_OF_ENUM.items()}
@@ -88,6 +91,20 @@ def enum_value(name: str, wanted: str) -> int:
     return next((value for named, value in told.items() if wanted.endswith(f"_{named}")), 0)
 
 
+def _is_ours() -> bool:
+    """Whether nobody else can have written what is in the cache: it becomes part of a program."""
+    there = CACHE.lstat()
+    return (
+        stat.S_ISDIR(there.st_mode) and there.st_uid == os.geteuid() and not there.st_mode & 0o022
+    )
+
+
+def _offset(told: object) -> int:
+    if type(told) is not int or not 0 <= told < OFFSETS_BELOW:
+        raise ValueError("no offset of a field")
+    return told
+
+
 def cached(
     wanted: Iterable[Field], ask: Callable[[Iterable[Field]], dict[Field, int]]
 ) -> dict[Field, int]:
@@ -100,11 +117,15 @@ def cached(
     build = "\n".join([*os.uname()[2:], source, *map(":".join, wanted)])
     path = CACHE / f"layout-{hashlib.sha256(build.encode()).hexdigest()[:16]}.json"
     try:
-        return dict(zip(wanted, json.loads(path.read_text()), strict=True))
+        if _is_ours():
+            return dict(zip(wanted, map(_offset, json.loads(path.read_text())), strict=True))
     except (OSError, ValueError, TypeError):
-        found = ask(wanted)
+        pass
+    found = ask(wanted)
     try:
-        CACHE.mkdir(mode=0o755, exist_ok=True)
+        CACHE.mkdir(mode=0o700, exist_ok=True)
+        if not _is_ours():
+            return found
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps([found[field] for field in wanted]))
         draft.replace(path)

@@ -16,6 +16,8 @@ from gretrace.host.namespaces import Namespace, entered
 # What a command may say, in bytes: some ten thousand rules of nft. Read, it takes ten times the
 # room.
 LONGEST = 4 << 20
+# Where tools are found that run with our privileges: not in the caller's PATH.
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 CHUNK = 1 << 16
 # So often a stop is asked for, in seconds.
 STEP = 0.05
@@ -96,9 +98,7 @@ def list_all(
 
 
 def _start(namespace: Namespace, command: Sequence[str]) -> subprocess.Popen[bytes] | None:
-    # Not every root has these directories in his path.
-    path = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
-    program = shutil.which(command[0], path=path)
+    program = shutil.which(command[0], path=TOOLS)
     if program is None:
         return None
     try:
@@ -106,6 +106,7 @@ def _start(namespace: Namespace, command: Sequence[str]) -> subprocess.Popen[byt
         with entered(namespace):
             return subprocess.Popen(
                 [program, *command[1:]],
+                env={"PATH": TOOLS, "LC_ALL": "C"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
