@@ -20,7 +20,8 @@ from gretrace.explain.reading import Reader, scene_of_tunnels
 from gretrace.explain.tally import Identity
 from gretrace.host.features import require_privilege
 from gretrace.host.namespaces import Namespace, find_namespace, own_namespace
-from gretrace.host.tunnels import TunnelTable, TunnelTables
+from gretrace.host.tables import TunnelTables
+from gretrace.host.tunnels import TunnelTable
 from gretrace.host.tunnels_file import read_tunnels as read_file
 from gretrace.kernel.lookup import Answer, Query
 from gretrace.lookups.predict import predict_elsewhere
