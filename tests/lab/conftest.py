@@ -6,6 +6,7 @@ script/test sets GRETRACE_LAB=required inside the guests, where a skip would hid
 import json
 import os
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,15 +16,19 @@ from gretrace.engine import open_drops
 from gretrace.engine.btf import BTF_DIRECTORY
 from gretrace.engine.wanted import Wanted
 from gretrace.host.features import has_gre
-from tests.lab.session import ENGINE, causes_seen
+from tests.lab import journal
+from tests.lab.session import ENGINE, causes_seen, running_sessions, warm_up
+from tests.lab.trace import drop_log
 
 outcomes = defaultdict(list)
+BEGAN, DROPS = pytest.StashKey(), pytest.StashKey()
 
 
 def missing():
     if os.geteuid() != 0:
         return "not root"
-    subprocess.run(["modprobe", "-q", "ip_gre"], check=False)
+    # Once: namespaces that are made from now on have all the fallback devices.
+    subprocess.run(["modprobe", "-qa", "ip_gre", "ip6_gre"], check=False)
     if not has_gre():
         return f"the running kernel ({os.uname().release}) has no GRE"
     return None
@@ -45,13 +50,45 @@ def compiled(kernel):  # noqa: ARG001 - it loads ip_gre
         open_drops(Wanted(netns=1).to_record(), 1, ENGINE).close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm(kernel):  # noqa: ARG001 - it says why there is no lab
+    warm_up()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drops(kernel, request):  # noqa: ARG001 - it says why there is no lab
+    with drop_log() as log:
+        request.config.stash[DROPS] = log
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    journal.begin_test()
+    item.stash[BEGAN] = time.monotonic()
+    if log := item.config.stash.get(DROPS, None):
+        log.begin_test()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):  # noqa: ARG001
     report = (yield).get_result()
+    if report.failed:
+        explain_failure(item, report)
     if report.when == "call":
         for cause in causes_seen:
             outcomes[cause].append(report.outcome)
         causes_seen.clear()
+
+
+def explain_failure(item, report):
+    """Put into the report all that is needed to understand it."""
+    for session in running_sessions:
+        session.tell()
+    report.sections.append(("what was done, and when", journal.told(item.stash[BEGAN])))
+    log = item.config.stash.get(DROPS, None)
+    places = log.told() if log else "unknown: this kernel shows no tracefs"
+    report.sections.append(("where the kernel freed packets meanwhile, and how many", places))
 
 
 def pytest_sessionfinish():

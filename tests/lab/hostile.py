@@ -3,10 +3,11 @@
 import os
 import secrets
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.lab.hosts import Host, hosts, run, wire
+from tests.lab.netns import named_namespace
 
 # Each makes a file where it is run, if a shell takes it for more than a word.
 TYPABLE = [
@@ -29,18 +30,13 @@ UNTYPABLE = [
 @contextmanager
 def strange_pair(device, left_address, right_address):
     """A host, and one with this device in a namespace whose name is no better."""
-    strange = Host(f"$(>pwned) ;{secrets.token_hex(3)}")
-    run("ip", "netns", "add", strange.name)
-    try:
-        with hosts("a") as (a,):
-            strange.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
-            wire(a, "va", left_address, strange, "vb", right_address)
-            run("ip", "-n", strange.name, "link", "set", "dev", "vb", "down")
-            run("ip", "-n", strange.name, "link", "set", "dev", "vb", "name", device)
-            run("ip", "-n", strange.name, "link", "set", "dev", device, "up")
-            yield a, strange
-    finally:
-        run("ip", "netns", "del", strange.name, check=False)
+    name = f"$(>pwned) ;{secrets.token_hex(3)}"
+    with named_namespace(name), closing(Host(name)) as strange, hosts("a") as (a,):
+        wire(a, "va", left_address, strange, "vb", right_address)
+        strange.run("ip", "link", "set", "dev", "vb", "down")
+        strange.run("ip", "link", "set", "dev", "vb", "name", device)
+        strange.run("ip", "link", "set", "dev", device, "up")
+        yield a, strange
 
 
 def typed(command):

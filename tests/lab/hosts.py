@@ -1,4 +1,8 @@
-"""Routers in network namespaces, wired as a test needs them."""
+"""Routers in network namespaces, wired as a test needs them.
+
+iproute2 sets them up, by one `ip -batch` for each host that stays; what the kernel takes as a
+write to a file or a socket is done so.
+"""
 
 import array
 import fcntl
@@ -6,24 +10,44 @@ import secrets
 import socket
 import struct
 import subprocess
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 from gretrace.host.namespaces import entered, find_namespace
+from tests.lab.batch import Batch
+from tests.lab.journal import host_is_gone, note
+from tests.lab.netns import named_namespace, write_sysctl
+from tests.lab.ping import PATIENCE, Ping, ping_all
 
 A, B = "20.1.1.2", "20.1.1.1"
 # uapi/linux/sockios.h and ethtool.h
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 INNER_A, INNER_B = "10.10.10.2", "10.10.10.1"
+TOLD = 5  # of the lines that ip refused
 
 
-def run(*command, check=True, stdin=None):
-    """Run a command; what it says is part of the failure."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+def run(*command, check=True, stdin=None, host=None):
+    """Run a command, in a host or here; what it says is part of the failure."""
+    pipe = subprocess.PIPE
+    started = start(*command, host=host, stdin=pipe, stdout=pipe, stderr=pipe)
+    with started as process:
+        said, complaint = process.communicate(stdin)
+    note(host.name if host else None, " ".join(command), said + complaint)
+    done = subprocess.CompletedProcess(command, process.returncode, said, complaint)
     if check and done.returncode:
         message = f"{' '.join(command)}: exit {done.returncode}: {done.stdout}{done.stderr}"
         raise AssertionError(message)
     return done
+
+
+def start(*command, host=None, **streams):
+    """Start a command, in a host or here, as subprocess.Popen does."""
+    if host is None:
+        return subprocess.Popen(command, text=True, **streams)
+    with entered(host.namespace):
+        return subprocess.Popen(command, text=True, **streams)
 
 
 @dataclass(frozen=True)
@@ -34,30 +58,66 @@ class Host:
     wires: dict[str, bytes] = field(
         default_factory=dict
     )  # both Ethernet addresses, to the neighbour
+    _senders: dict[str, socket.socket] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def namespace(self):
         return find_namespace(self.name)
 
-    def ip(self, *lines):
-        """Run lines of iproute2's batch mode."""
-        run("ip", "-n", self.name, "-batch", "-", stdin="\n".join(lines) + "\n")
+    @cached_property
+    def _batch(self):
+        return Batch("-n", self.name)
 
-    def run(self, *command, check=True):
-        return run("ip", "netns", "exec", self.name, *command, check=check)
+    @property
+    def pid(self):
+        """A process that is in this namespace, as long as the host is there."""
+        return self._batch.pid
+
+    def close(self):
+        self._batch.close()
+        while self._senders:
+            self._senders.popitem()[1].close()
+
+    def ip(self, *lines):
+        """Run lines of iproute2's batch mode; returns what they showed."""
+        prefix = f"ip -n {self.name}"
+        shown, refusals = self._batch.run(lines)
+        said = "".join(f"line {r.number}, {r.line!r}: {r.said}\n" for r in refusals[:TOLD])
+        note(self.name, "\n".join(f"{prefix} {line}" for line in lines), shown + said)
+        if refusals:
+            message = f"{prefix} -batch: {len(refusals)} of {len(lines)} lines: {said.rstrip()}"
+            raise AssertionError(message)
+        return shown
+
+    def try_ip(self, *lines):
+        """Run lines of iproute2's batch mode, whether it refuses some or not."""
+        self._batch.run(lines)
+
+    def run(self, *command, **more):
+        return run(*command, host=self, **more)
+
+    def start(self, *command, **streams):
+        return start(*command, host=self, **streams)
 
     def shell(self, command):
         """Run a command as a person would type it."""
         return self.run("sh", "-c", command)
 
     def sysctl(self, *settings):
-        self.run("sysctl", "-qw", *settings)
+        """Write settings, as `name=value`."""
+        with entered(self.namespace):
+            for setting in settings:
+                note(self.name, f"sysctl -w {setting}")
+                write_sysctl(*setting.split("="))
 
-    def ping(self, address, count=1):
-        """Whether all of `count` echo requests were answered."""
-        command = ("ping", "-n", "-i", "0.2", "-W", "2", "-c", str(count), address)
-        done = self.run(*command, check=False)
-        return done.returncode == 0
+    def ping(self, address, count=1, *, patience=PATIENCE, **more):
+        """Whether all of `count` echo requests were answered within `patience` seconds."""
+        (is_answered,) = ping_all([Ping(self, address, count, **more)], patience)
+        return is_answered
+
+    def send_pings(self, address, count=1, **more):
+        """Send `count` echo requests that are not expected to be answered."""
+        ping_all([Ping(self, address, count, **more)], patience=0)
 
     def finish_checksums(self, device):
         """Have checksums on the wire that a network card would otherwise still fill in."""
@@ -66,42 +126,63 @@ class Host:
         with entered(self.namespace), socket.socket() as any_socket:
             fcntl.ioctl(any_socket, SIOCETHTOOL, request)
 
+    def index(self, device):
+        """The index of a device."""
+        with entered(self.namespace):
+            return socket.if_nametoindex(device)
+
     def received(self, device):
-        return int(self.shell(f"cat /sys/class/net/{device}/statistics/rx_packets").stdout)
+        """How many packets a device has received."""
+        return self.counters()[device][0]
+
+    def sent(self, device):
+        """How many packets a device has sent."""
+        return self.counters()[device][1]
+
+    def counters(self):
+        """How many packets each device has received and sent."""
+        with entered(self.namespace):
+            lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
+        rows = {name.strip(): row.split() for name, _, row in (li.partition(":") for li in lines)}
+        return {name: (int(row[1]), int(row[9])) for name, row in rows.items()}
 
     def send(self, device, packet, times=1):
         """Put an IP packet on the wire as it is, `times` times."""
-        with self.sender(device) as send:
-            for _ in range(times):
-                send(packet)
+        note(self.name, f"send by {device}, {times} times {len(packet)} bytes: {packet[:96].hex()}")
+        send = self.sender(device)
+        for _ in range(times):
+            send(packet)
 
-    @contextmanager
     def sender(self, device):
-        """Return what puts an IP packet on the wire; closing a packet socket waits for RCU."""
-        with entered(self.namespace):
-            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        with wire:
-            wire.bind((device, 0x0800))
+        """Return what puts an IP packet on the wire.
+
+        The socket stays open as long as the host, since the kernel waits for RCU when one is
+        closed; bound to no protocol, it gets nothing that comes back.
+        """
+        if device not in self._senders:
+            with entered(self.namespace):
+                wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            self._senders[device] = wire
+            wire.bind((device, 0))
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-            types = {4: b"\x08\x00", 6: b"\x86\xdd"}
-            yield lambda packet: wire.send(self.wires[device] + types[packet[0] >> 4] + packet)
+        wire = self._senders[device]
+        types = {4: b"\x08\x00", 6: b"\x86\xdd"}
+        return lambda packet: wire.send(self.wires[device] + types[packet[0] >> 4] + packet)
 
 
 @contextmanager
 def hosts(*roles):
     """Make a namespace for each role; none is left behind."""
     tag = secrets.token_hex(3)
-    made = [Host(f"{role}-{tag}") for role in roles]
-    try:
-        for host in made:
-            run("ip", "netns", "add", host.name)
-            # Tunnels solicit routers by themselves, which would be counted like any packet.
-            host.sysctl("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-            host.ip("link set lo up")
+    with ExitStack() as stack:
+        made = []
+        for role in roles:
+            host = Host(f"{role}-{tag}")
+            stack.callback(host_is_gone, host.name)
+            stack.enter_context(named_namespace(host.name))
+            stack.callback(host.close)
+            made.append(host)
         yield made
-    finally:
-        for host in made:
-            run("ip", "netns", "del", host.name, check=False)
 
 
 def wire(left, left_device, left_address, right, right_device, right_address):
@@ -109,12 +190,13 @@ def wire(left, left_device, left_address, right, right_device, right_address):
     left_mac, right_mac = (b"\x02" + secrets.token_bytes(5) for _ in range(2))
     left.wires[left_device] = right_mac + left_mac
     right.wires[right_device] = left_mac + right_mac
-    run(
-        *("ip", "link", "add", left_device, "netns", left.name, "address", left_mac.hex(":")),
-        *("type", "veth", "peer", "name", right_device, "netns", right.name),
-        *("address", right_mac.hex(":")),
+    left.ip(
+        # By its name, ip would hold the namespace open.
+        f"link add {left_device} address {left_mac.hex(':')} type veth "
+        f"peer name {right_device} netns {right.pid} address {right_mac.hex(':')}",
+        f"addr add {left_address} dev {left_device}",
+        f"link set {left_device} up",
     )
-    left.ip(f"addr add {left_address} dev {left_device}", f"link set {left_device} up")
     right.ip(f"addr add {right_address} dev {right_device}", f"link set {right_device} up")
 
 

@@ -12,18 +12,34 @@ from pathlib import Path
 
 from gretrace.cli import run
 from gretrace.cli.commands import load_all
+from gretrace.host.iproute import open_iproute
 from gretrace.host.namespaces import enter
-
-# Commands run in forks, which then need not import them.
-load_all()
+from tests.lab.journal import note
 
 PATIENCE = 60  # seconds; an emulated machine is slow
 
 # Which engine the lab is held against; the commands take it from the environment too.
 ENGINE = os.environ.get("GRETRACE_ENGINE", "auto")
 
+LOOK_AGAIN = 0.01  # seconds
+
 # What the test that is running was told, for the table of causes at the end of script/test.
 causes_seen = set()
+# Those that run now, whose streams are shown of a test that fails.
+running_sessions = []
+
+
+def warm_up():
+    """Import what commands import when they are called, so that no fork has to."""
+    # click, when it looks for an option; gretrace, when it attaches and asks for routes.
+    import difflib  # noqa: F401
+
+    import gretrace.engine.choice
+    import gretrace.engine.drops
+    import gretrace.engine.lookups  # noqa: F401
+
+    load_all()
+    open_iproute().close()
 
 
 @dataclass
@@ -32,6 +48,8 @@ class Session:
 
     pid: int
     directory: Path
+    arguments: tuple[str, ...] = ()
+    host: str | None = None
     exit_code: int | None = None
     _kept: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -53,8 +71,15 @@ class Session:
     def keep(self):
         """Keep what was said beyond the life of the directory."""
         self._kept = {stream: self._read(stream) for stream in ("stdout", "stderr")}
+        self.tell()
         if self._kept["stdout"].startswith("{"):
             causes_seen.update(record["cause"] for record in self.records if "cause" in record)
+
+    def tell(self):
+        """Have what was said so far shown if the test fails."""
+        state = "runs" if self.exit_code is None else f"exit {self.exit_code}"
+        said = f"stdout:\n{self.stdout}\nstderr:\n{self.stderr}\n{state}"
+        note(self.host, f"gretrace {' '.join(self.arguments)}", said)
 
     @property
     def records(self):
@@ -65,11 +90,11 @@ class Session:
     @property
     def reports(self):
         """The last object of each cause and tuple."""
-        last = {}
-        for record in self.records:
-            identity = ("cause", "netns", "iif", "remote", "local", "key", "protocol", "kernel")
-            last[json.dumps([record[name] for name in identity])] = record
-        return list(last.values())
+        return list(self._last().values())
+
+    def _last(self):
+        identity = ("cause", "netns", "iif", "remote", "local", "key", "protocol", "kernel")
+        return {json.dumps([record[name] for name in identity]): record for record in self.records}
 
     def wait_for(self, condition, what):
         """Wait until `condition` of the reports holds."""
@@ -89,11 +114,28 @@ class Session:
             assert time.monotonic() < deadline, f"no {what} in {self.stdout!r} {self.stderr!r}"
             # It may have done its work and ended between two looks.
             assert self.alive() or condition(), f"no {what}: {self.stdout!r} {self.stderr!r}"
-            time.sleep(0.05)
+            time.sleep(LOOK_AGAIN)
 
     def wait_for_packets(self, count):
         """Wait until `count` dropped packets were reported."""
         self.wait_for(lambda reports: sum(r["count"] for r in reports) >= count, f"{count} packets")
+
+    @contextmanager
+    def quiet(self):
+        """Have nothing that happens in the block reported, neither anew nor as a count that grew.
+
+        All that came before must have been reported. It ends the session, whose last lines have
+        the exact counts.
+        """
+        before, said = self._counts(), self.stderr
+        yield
+        assert self.stop() == (3 if before else 0), self.stderr
+        grown = {what: n for what, n in self._counts().items() if n != before.get(what)}
+        assert not grown, f"reported meanwhile, by its count now: {grown}"
+        assert self.stderr == said
+
+    def _counts(self):
+        return {what: record["count"] for what, record in self._last().items()}
 
     def alive(self):
         if self.exit_code is None:
@@ -114,7 +156,7 @@ class Session:
             if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
                 raise AssertionError("gretrace did not end")
-            time.sleep(0.02)
+            time.sleep(LOOK_AGAIN)
         return self.exit_code
 
 
@@ -131,16 +173,18 @@ def running(host, *arguments):
     """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        ready = ["--ready-file", str(directory / "ready")]
-        session = Session(fork(host, directory, [*arguments, *ready]), directory)
+        told = (*arguments, "--ready-file", str(directory / "ready"))
+        session = Session(fork(host, directory, told), directory, arguments, host and host.name)
+        running_sessions.append(session)
         try:
             deadline = time.monotonic() + PATIENCE
             while not session.ready:
                 assert session.alive(), f"exit {session.exit_code}: {session.stderr}"
                 assert time.monotonic() < deadline, f"not ready: {session.stderr}"
-                time.sleep(0.02)
+                time.sleep(LOOK_AGAIN)
             yield session
         finally:
+            running_sessions.remove(session)
             session.stop(signal.SIGKILL)
             session.keep()
 
@@ -161,8 +205,11 @@ class Done:
 def gretrace(host, *arguments):
     """Run a command that ends by itself in a host."""
     with tempfile.TemporaryDirectory() as name:
-        session = Session(fork(host, Path(name), list(arguments)), Path(name))
-        return Done(session.wait(), session.stdout, session.stderr)
+        pid = fork(host, Path(name), arguments)
+        session = Session(pid, Path(name), arguments, host and host.name)
+        code = session.wait()
+        session.tell()
+        return Done(code, session.stdout, session.stderr)
 
 
 def fork(host, directory, arguments):
@@ -178,7 +225,7 @@ def fork(host, directory, arguments):
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         if host:
             enter(host.namespace)
-        code = run(arguments)
+        code = run(list(arguments))
         sys.stdout.flush()
     finally:
         os._exit(code)

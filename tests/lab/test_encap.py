@@ -18,7 +18,7 @@ from gretrace.engine.programs import open_maps
 from gretrace.host.namespaces import entered
 from tests.encap import OWN, make_config, outer, routed
 from tests.frames import udp
-from tests.lab.hosts import hosts, run, wire
+from tests.lab.hosts import hosts, wire
 from tests.lab.session import PATIENCE, explain_drop
 
 OBJECT = OBJECTS / "encap.bpf.o"
@@ -83,10 +83,10 @@ def network():
 
 
 @contextmanager
-def encapsulating(r, variant):
-    """R with the program of a variant, attached as a user would, and its settings."""
-    r.sysctl(*(f"net.ipv4.conf.ra.{setting}" for setting in SETTINGS[variant.settings]))
-    if variant.hook == "tc":
+def encapsulating(r, variants):
+    """R with the program of one hook, attached as a user would; yields what sets each variant."""
+    (hook,) = {variant.hook for variant in variants}
+    if hook == "tc":
         r.run("tc", "qdisc", "add", "dev", "ra", "clsact")
         r.run(
             *("tc", "filter", "add", "dev", "ra", "ingress", "bpf", "direct-action"),
@@ -96,17 +96,22 @@ def encapsulating(r, variant):
         (program,) = [f["options"]["prog"]["id"] for f in shown if "options" in f]
         off = ("tc", "qdisc", "del", "dev", "ra", "clsact")
     else:
-        r.ip(f"link set dev ra {variant.hook} object {OBJECT} section xdp")
-        (shown,) = json.loads(run("ip", "-n", r.name, "-j", "link", "show", "ra").stdout)
+        r.ip(f"link set dev ra {hook} object {OBJECT} section xdp")
+        (shown,) = json.loads(r.run("ip", "-j", "link", "show", "ra").stdout)
         program = shown["xdp"]["prog"]["id"]
-        off = ("ip", "link", "set", "dev", "ra", variant.hook, "off")
+        off = ("ip", "link", "set", "dev", "ra", hook, "off")
     maps = open_maps(program)
-    write_element(maps["encap_config"], make_config(variant.family, variant.remote))
-    for fd in maps.values():
-        os.close(fd)
+
+    def set_to(variant):
+        r.sysctl(*(f"net.ipv4.conf.ra.{setting}" for setting in SETTINGS[variant.settings]))
+        write_element(maps["encap_config"], make_config(variant.family, variant.remote))
+        return variant
+
     try:
-        yield
+        yield map(set_to, variants)
     finally:
+        for fd in maps.values():
+            os.close(fd)
         r.run(*off)
 
 
@@ -167,23 +172,10 @@ def expected(variant, *, passed_up):
 def test_what_gets_out_and_what_is_said_of_the_rest():
     with network() as (a, r, b), closing(Wire(b)) as wire_b:
         with explain_drop(r) as session:
-            for variant in VARIANTS:
-                with encapsulating(r, variant):
-                    a.send("va", PACKET, times=SENT if variant.cause else 1)
-                    if variant.cause:
-                        session.wait_for(
-                            lambda reports, to=variant.remote: to in {r["local"] for r in reports},
-                            f"report of {variant}",
-                        )
-                        assert not wire_b.to(variant, 0), variant
-                        continue
-                    wire_b.to(variant, 1)
-                    # Now that the neighbour is known, the program sends by itself.
-                    a.send("va", PACKET)
-                    assert wire_b.to(variant, 2) == [
-                        expected(variant, passed_up=True),
-                        expected(variant, passed_up=False),
-                    ], variant
+            for hook in HOOKS:
+                with encapsulating(r, [v for v in VARIANTS if v.hook == hook]) as variants:
+                    for variant in variants:
+                        see(a, session, wire_b, variant)
             assert session.stop() == 3
         dropped = {v.remote: v for v in VARIANTS if v.cause}
         assert sorted(r["local"] for r in session.reports) == sorted(dropped), session.stdout
@@ -192,13 +184,32 @@ def test_what_gets_out_and_what_is_said_of_the_rest():
         advice = {r["cause"]: r["fix"][0] for r in session.reports}
         assert set(advice) == set(CAUSES.values())
         with explain_drop(r) as session:
-            for variant in dropped.values():
-                with encapsulating(r, variant):
-                    assert advice[variant.cause]["where"] == "here"
-                    r.shell(advice[variant.cause]["command"])
-                    a.send("va", PACKET)
-                    assert wire_b.to(variant, 1) == [expected(variant, passed_up=True)], variant
+            for hook in HOOKS:
+                with encapsulating(r, [v for v in dropped.values() if v.hook == hook]) as variants:
+                    for variant in variants:
+                        assert advice[variant.cause]["where"] == "here"
+                        r.shell(advice[variant.cause]["command"])
+                        a.send("va", PACKET)
+                        assert wire_b.to(variant, 1) == [expected(variant, passed_up=True)]
             assert session.stop() == 0, session.stdout
+
+
+def see(a, session, wire_b, variant):
+    """What a variant sends comes out at B, or is reported."""
+    a.send("va", PACKET, times=SENT if variant.cause else 1)
+    if variant.cause:
+        session.wait_for(
+            lambda reports: variant.remote in {r["local"] for r in reports}, f"report of {variant}"
+        )
+        assert not wire_b.to(variant, 0), variant
+        return
+    wire_b.to(variant, 1)
+    # Now that the neighbour is known, the program sends by itself.
+    a.send("va", PACKET)
+    assert wire_b.to(variant, 2) == [
+        expected(variant, passed_up=True),
+        expected(variant, passed_up=False),
+    ], variant
 
 
 def check(report, variant, r):
@@ -216,9 +227,10 @@ def test_a_neighbour_that_is_known_needs_no_setting():
     """For as long as the entry lives; then the program must pass its packets up again."""
     variant = next(v for v in VARIANTS if v.cause)
     with network() as (a, r, b), closing(Wire(b)) as wire_b, explain_drop(r) as session:
-        peer = b.shell("cat /sys/class/net/vb/address").stdout.strip()
+        peer = r.wires["rb"][:6].hex(":")
         r.ip(f"neigh add {variant.remote} lladdr {peer} dev rb")
-        with encapsulating(r, variant):
+        with encapsulating(r, [variant]) as variants:
+            assert list(variants) == [variant]
             a.send("va", PACKET)
             assert wire_b.to(variant, 1) == [expected(variant, passed_up=False)]
         assert session.stop() == 0, session.stdout

@@ -15,7 +15,7 @@ from tests.lab.broken import (
     inside6,
     with_ipv6,
 )
-from tests.lab.hosts import INNER_A, INNER_B, A, B, run
+from tests.lab.hosts import INNER_A, INNER_B, A, B
 from tests.lab.test_delivery import XDP_DROP, both, compile_program, forwarding
 
 NETFILTER = ("nft_do_chain", "nf_hook_slow")
@@ -28,7 +28,7 @@ def ruleset(text):
 
     def load(b):
         lines = text.replace("}", "\n}").replace(";", "\n")
-        run("ip", "netns", "exec", b.name, "nft", "-f", "-", stdin=lines + "\n")
+        b.run("nft", "-f", "-", stdin=lines + "\n")
 
     return load
 

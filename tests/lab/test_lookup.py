@@ -3,7 +3,7 @@
 import json
 
 from tests.frames import gre, gre_packet, ipv6
-from tests.lab.hosts import A, B, hosts, pair, run, tunnel, tunnel_b, wire
+from tests.lab.hosts import A, B, hosts, pair, tunnel, tunnel_b, wire
 from tests.lab.session import gretrace, running
 
 NAT = "30.2.1.2"
@@ -178,4 +178,3 @@ def test_zero_key_beside_no_key_in_this_kernel():
             session.wait_for_records(1)
             session.stop()
         assert json.dumps(session.records[0]["tunnel"]) == '"zero"'
-        run("ip", "-n", b.name, "link", "del", "zero")

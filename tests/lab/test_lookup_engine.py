@@ -2,7 +2,6 @@
 
 import select
 import struct
-import subprocess
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
@@ -26,8 +25,7 @@ FRAME = b"\xff" * 6 + b"\x02\0\0\0\0\1" + b"\x08\x00" + udp("10.10.10.2", INNER_
 
 @pytest.fixture(scope="session", autouse=True)
 def modules(kernel):  # noqa: ARG001 - it loads ip_gre
-    subprocess.run(["modprobe", "ip6_gre"], check=True)
-    subprocess.run(["modprobe", "ipip"], check=True)
+    run("modprobe", "ipip")
 
 
 @contextmanager
@@ -55,10 +53,6 @@ def settled(table, count):
     time.sleep(0.1)
     assert total(table) == count, counts(table)
     return [decode_decision(record, 0) for record in table.take()]
-
-
-def index(host, device):
-    return int(host.shell(f"cat /sys/class/net/{device}/ifindex").stdout)
 
 
 @contextmanager
@@ -91,10 +85,10 @@ def test_a_match_is_one_decision_with_all_its_fields(attributes, header, key, fl
         a.send("va", gre_packet(A, B, **header))
         (seen,) = settled(table, 1)
         assert before < seen.time_ns < time.monotonic_ns()
-        assert (seen.netns, seen.ifindex) == (b.namespace.inode, index(b, "vb"))
+        assert (seen.netns, seen.ifindex) == (b.namespace.inode, b.index("vb"))
         assert (seen.family, str(seen.remote), str(seen.local)) == (4, A, B)
         assert (seen.key, seen.flags, seen.protocol) == (key, flags, IPV4)
-        assert (seen.tunnel_name, seen.tunnel_ifindex) == ("gre1", index(b, "gre1"))
+        assert (seen.tunnel_name, seen.tunnel_ifindex) == ("gre1", b.index("gre1"))
         assert seen.tunnel_netns == b.namespace.inode
         assert counts(table) == [seen]
         assert not table.lost().sentences()
@@ -192,8 +186,8 @@ def test_ipv6(kind, protocol):
         ]
         for seen in events:
             assert (seen.family, str(seen.remote), str(seen.local)) == (6, A6, B6)
-            assert (seen.protocol, seen.ifindex) == (protocol, index(b, "vb"))
-        assert events[0].tunnel_ifindex == index(b, "gre1")
+            assert (seen.protocol, seen.ifindex) == (protocol, b.index("vb"))
+        assert events[0].tunnel_ifindex == b.index("gre1")
         assert events[0].tunnel_netns == b.namespace.inode
 
 
@@ -261,7 +255,7 @@ def test_the_peer_that_is_told_of_a_reject_decided_nothing():
     with pair() as (a, b), watching(a) as at_a, watching(b) as at_b:
         tunnel_a(a, "key 2")
         tunnel_b(b, "key 1")
-        a.ping(INNER_B, count=2)
+        a.send_pings(INNER_B, count=2)
         assert {seen.key for seen in settled(at_b, 2)} == {2}
         assert settled(at_a, 0) == []
 

@@ -11,17 +11,12 @@ from gretrace.host.namespaces import entered
 from gretrace.host.netlink import Links
 from gretrace.host.tunnels import TunnelTable
 from gretrace.host.tunnels_file import parse_tunnels
-from tests.lab.hosts import hosts, run
+from tests.lab.hosts import hosts
 
 COUNT = 1000
 IPV4_KINDS, IPV6_KINDS = ("gre", "gretap", "erspan"), ("ip6gre", "ip6gretap", "ip6erspan")
 KIND_OF = dict(enumerate((*IPV4_KINDS, *IPV6_KINDS)))
 ROUNDS, CHANGES = 25, 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ip6gre():
-    run("modprobe", "ip6_gre")
 
 
 def attributes(kind, number, dice):
@@ -174,17 +169,13 @@ def test_a_tunnel_that_is_moved(made, table):
         assert there.take_notice()
         assert [t for t in table.tunnels if t.name == "moved"] == []
         moved = find(there, "moved")
-        assert moved.link == host_index(host, "under")
+        assert moved.link == host.index("under")
         assert moved.link_name is None
         assert differences(there.tunnels, fresh(other)) == []
         said = parse_tunnels(other.run("ip", "-d", "-j", "link", "show").stdout, "ip")
         ours = [replace(tunnel, netns=0) for tunnel in there.tunnels]
         assert differences(ours, said) == []
         other.ip("link del moved")
-
-
-def host_index(host, name):
-    return int(host.shell(f"cat /sys/class/net/{name}/ifindex").stdout)
 
 
 def test_more_changes_than_a_socket_holds(made, table, monkeypatch):

@@ -38,10 +38,10 @@ def test_without_nat_nothing_is_reported():
 def test_nat_is_named_and_its_fix_mends():
     with routed(nat=True) as (a, _, b), explain_drop(b) as session:
         # A begins: had B begun, the router would let A's packets pass as answers.
-        a.ping(INNER_B, count=3)
+        a.send_pings(INNER_B, count=3)
         session.wait_for_packets(3)
-        b.ping(INNER_A)
-        a.ping(INNER_B)
+        b.send_pings(INNER_A)
+        a.send_pings(INNER_B)
         session.wait_for_packets(4)
         assert session.stop() == 3
         (report,) = session.reports
@@ -62,7 +62,7 @@ def test_a_stranger_is_no_nat_while_the_tunnel_hears_its_peer():
         with explain_drop(b) as session:
             assert a.ping(INNER_B)
             tunnel(r, f"local {ROUTER_B} remote {B} ikey 1 okey 1", address="10.10.10.3")
-            r.run("ping", "-c", "1", "-W", "1", "-I", "gre1", INNER_B, check=False)
+            r.send_pings(INNER_B, device="gre1")
             session.wait_for_packets(1)
             assert session.stop() == 3
             (report,) = session.reports
@@ -76,7 +76,7 @@ def test_a_tunnel_that_fell_silent_is_the_one():
         assert a.ping(INNER_B)
         r.run("nft", NAT)
         with explain_drop(b) as session:
-            a.ping(INNER_B)
+            a.send_pings(INNER_B)
             session.wait_for_packets(1)
             session.stop()
             assert {report["cause"] for report in session.reports} == {"nat-remote"}

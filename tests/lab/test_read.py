@@ -35,8 +35,7 @@ SAME = (
 def captured(host, device, path):
     """Have tcpdump write what comes in on a device, until the block ends."""
     options = ("-Z", "root", "--immediate-mode", "-U", "-i", device, "-w", str(path))
-    command = ("ip", "netns", "exec", host.name, "tcpdump", *options, "ip proto 47")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
+    with host.start("tcpdump", *options, "ip proto 47", stderr=subprocess.PIPE) as tcpdump:
         try:
             said = ""
             while "listening on" not in said:

@@ -4,11 +4,11 @@ All faults are in B; A is the peer of each tunnel. C sends through B, as locally
 forwarded packets must be explained alike.
 """
 
-import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.lab.hosts import A, B, hosts, wire
+from tests.lab.ping import Ping, ping_all
 from tests.lab.session import explain_drop
 
 A6, B6 = "fd00::2", "fd00::1"
@@ -181,41 +181,28 @@ def make(host, name, fault, ends, number):
     )
 
 
-def ping_all(pings):
-    """Run pings at the same time, each of a host and what is to be told ping; who was answered."""
-    running = [
-        subprocess.Popen(
-            ("ip", "netns", "exec", host.name, "ping", "-n", "-q", "-i", "0.2", *told),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        for host, *told in pings
-    ]
-    return [ping.communicate() and not ping.returncode for ping in running]
-
-
 def failing(b, c):
     """What is lost: two packets each, or one that is too long, after which the host knows."""
     for name, fault in FAULTS.items():
-        told = ("-W", "1", "-c", str(SENT))
+        told = {"count": SENT, "may_fail": SENT - 1}
         if fault.mtu:
-            told = ("-W", "1", "-c", "1", "-s", str(LONG), "-M", "dont" if fault.iif else "do")
-        yield b, *told, inside(name, 2)
+            told = {"size": LONG, "fragment": "dont" if fault.iif else "do"}
+        yield Ping(b, inside(name, 2), **told)
         if fault.is_forwarded:
-            yield c, *told, behind(name)
-    yield b, "-W", "1", "-c", "1", "-s", str(LONG - 20), "-M", "do", "fd11::2"
+            yield Ping(c, behind(name), **told)
+    yield Ping(b, "fd11::2", size=LONG - 20, fragment="do")
 
 
 def mended(b, c):
     """The same again; and what is too long is cut in time, or just fits."""
     for name, fault in FAULTS.items():
-        yield b, "-W", "5", "-c", "2", inside(name, 2)
+        yield Ping(b, inside(name, 2), count=2)
         if fault.is_forwarded:
-            yield c, "-W", "5", "-c", "2", "-s", str(LONG), behind(name)
+            yield Ping(c, behind(name), count=2, size=LONG, may_fail=1)
         if fault.mtu:
             fits = int(fault.command.rpartition(" ")[2])
-            yield b, "-W", "5", "-c", "1", "-s", str(LONG), "-M", "dont", inside(name, 2)
-            yield b, "-W", "5", "-c", "1", "-s", str(fits - 28), "-M", "do", inside(name, 2)
+            yield Ping(b, inside(name, 2), size=LONG, fragment="dont")
+            yield Ping(b, inside(name, 2), size=fits - 28, fragment="do")
 
 
 def lost(fault):
@@ -225,7 +212,7 @@ def lost(fault):
 def test_every_failure_to_send_is_named_and_mended():
     with network() as (a, b, c):
         with explain_drop(b) as session:
-            assert not any(ping_all(failing(b, c)))
+            assert not any(ping_all(failing(b, c), patience=1))
             session.wait_for(
                 lambda reports: {r["tunnel"] for r in reports} == set(FAULTS), "report of each"
             )
@@ -234,6 +221,7 @@ def test_every_failure_to_send_is_named_and_mended():
             check([r for r in session.reports if r["tunnel"] == name], name, fault, b)
         assert not [r for r in session.reports if r["tunnel"] not in FAULTS]
         mend(a, b, session.reports)
+        # Anew, as the end of the first is what tells every count.
         with explain_drop(b) as session:
             assert all(ping_all(mended(b, c)))
             assert session.stop() == 0, session.stdout

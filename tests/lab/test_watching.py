@@ -102,7 +102,7 @@ def test_text_is_what_a_person_reads():
         tunnel_a(a, "key 2")
         tunnel_b(b, "key 1")
         with explain_drop(b, "--duration", "6", output="table") as session:
-            a.ping(INNER_B, count=3)
+            a.send_pings(INNER_B, count=3)
             assert session.wait() == 3
             text = session.stdout
             assert "DROP key-mismatch gre1" in text

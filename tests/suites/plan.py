@@ -16,10 +16,6 @@ IN_ONE_KERNEL = {
     f"{LAB}/test_lifecycle.py::test_errors_are_one_line_and_leave_nothing_attached": (
         "what is wrong is found before anything is attached"
     ),
-    f"{LAB}/test_lifecycle.py::test_without_root_it_says_so": "it ends before it asks the kernel",
-    f"{LAB}/test_lifecycle.py::test_a_closed_pipe_ends_it_without_a_traceback": (
-        "pipes and Python are the same everywhere"
-    ),
 }
 
 # The whole lab: what distributions ship, and the newest kernel.
