@@ -43,7 +43,7 @@ def told(since):
     if len(_notes) > SHOWN:
         lines.append(f"({len(_notes) - SHOWN} earlier steps are left out)")
     for note in _notes[-SHOWN:]:
-        first, *more = note.done.splitlines()
+        first, *more = note.done.splitlines() or [""]
         lines.append(f"{note.at - since:+8.2f} s  {note.host or 'here'}# {first}")
         lines += [f"{' ' * 12}{line}" for line in more]
         lines += [f"{' ' * 14}| {line}" for line in note.said.splitlines()]
