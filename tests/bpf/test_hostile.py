@@ -84,9 +84,9 @@ def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
     with pair() as (a, b), explain_drop(b) as session:
         load(b, ordinary(5000))
         used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        with a.sender("va") as send:
-            for key in range(kinds):
-                send(gre_packet(f"30.0.{key >> 8}.{key & 255}", B, key=key))
+        send = a.sender("va")
+        for key in range(kinds):
+            send(gre_packet(f"30.0.{key >> 8}.{key & 255}", B, key=key))
         time.sleep(0.5)
         a.send("va", gre_packet(A, B, key=10**9))
         assert seconds_to_report(session, lambda r: r["key"] == 10**9) < soon()
@@ -99,9 +99,9 @@ def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
 def test_the_end_is_heard_amid_very_many_kinds():
     with pair() as (a, b), explain_drop(b, "--capacity", "20000") as session:
         load(b, ordinary(5000))
-        with a.sender("va") as send:
-            for key in range(10_000):
-                send(gre_packet(A, B, key=key))
+        send = a.sender("va")
+        for key in range(10_000):
+            send(gre_packet(A, B, key=key))
         assert seconds_to_end(session) < soon()
         told = sum(report["count"] for report in session.reports)
         if told < 10_000:
@@ -123,9 +123,9 @@ def piped(host, *arguments):
 @pytest.mark.parametrize("kind", ["json", "table"])
 def test_a_reader_that_has_stopped_to_read_does_not_hold_up_the_end(kind):
     with pair() as (a, b), piped(b, "-o", kind) as child:
-        with a.sender("va") as send:
-            for key in range(2000):
-                send(gre_packet(A, B, key=key))
+        send = a.sender("va")
+        for key in range(2000):
+            send(gre_packet(A, B, key=key))
         time.sleep(1)
         begin = time.monotonic()
         child.terminate()
@@ -142,9 +142,9 @@ def test_a_reader_that_has_stopped_to_read_does_not_hold_up_the_end(kind):
 
 def test_a_second_signal_ends_it_at_once():
     with pair() as (a, b), piped(b, "-o", "json") as child:
-        with a.sender("va") as send:
-            for key in range(2000):
-                send(gre_packet(A, B, key=key))
+        send = a.sender("va")
+        for key in range(2000):
+            send(gre_packet(A, B, key=key))
         time.sleep(0.5)
         child.terminate()
         time.sleep(0.2)
@@ -175,7 +175,8 @@ def hangup():
 def test_signals_at_any_time_leave_nothing_attached_and_no_broken_line():
     dice = random.Random(6)
     endings = set()
-    with pair() as (a, b), a.sender("va") as send:
+    with pair() as (a, b):
+        send = a.sender("va")
         before = attached()
         for number in range(60):
             with subprocess.Popen(
@@ -208,10 +209,10 @@ def test_after_an_attack_a_real_fault_is_told():
     """A mesh of chains, a scan of random keys and garbage, and then one packet of a peer."""
     with pair() as (a, b), explain_drop(b) as session:
         load(b, mesh(depth=5, width=4))
-        with a.sender("va") as send:
-            for number in range(2000):
-                send(gre_packet(f"30.1.{number >> 8}.{number & 255}", B, key=number))
-                send(ipv4(A, B, 47, os.urandom(number % 60)))
+        send = a.sender("va")
+        for number in range(2000):
+            send(gre_packet(f"30.1.{number >> 8}.{number & 255}", B, key=number))
+            send(ipv4(A, B, 47, os.urandom(number % 60)))
         a.send("va", gre_packet(A, B, key=10**9))
         assert seconds_to_report(session, lambda r: r["key"] == 10**9) < soon()
         assert seconds_to_end(session) < soon()

@@ -40,9 +40,9 @@ def test_a_full_table_is_shown_and_every_packet_counted():
     with pair() as (a, b):
         tunnel_b(b, "key 1")
         with explain_drop(b, "--capacity", "4") as session:
-            with a.sender("va") as send:
-                for key in range(10, 10 + keys):
-                    send(gre_packet(A, B, key=key))
+            send = a.sender("va")
+            for key in range(10, 10 + keys):
+                send(gre_packet(A, B, key=key))
             # The table is full until the next look, but not for good.
             more = 0
             while not any(report["key"] == 9 for report in session.reports):

@@ -216,7 +216,9 @@ def test_every_packet_ends_where_the_model_says():
     seeds = [int(only)] if only else range(TABLES)
     assert only or TABLES * PACKETS >= 5000
     run("modprobe", "ip6_gre")
-    with lab() as (a, b), a.sender("va") as first, a.sender("vc") as second:
+    with lab() as (a, b):
+        first = a.sender("va")
+        second = a.sender("vc")
         # What an odd packet inside a tunnel does to its host is of no interest here.
         b.sysctl("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
         wanted = Wanted(netns=b.namespace.inode)
