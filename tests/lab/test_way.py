@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import closing
 
 from gretrace.engine import open_drops
-from gretrace.engine.decode import decode_drop
 from gretrace.engine.wanted import Wanted
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.receive import WAYS
@@ -17,6 +16,7 @@ from gretrace.kernel.receiver import Ended, Receiver
 from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Route
 from gretrace.wire.packet import parse_packet
+from tests.bpf.counted import Seen
 from tests.frames import gre, ipv4, ipv6, udp
 from tests.lab.hosts import run
 from tests.lab.session import ENGINE
@@ -125,9 +125,10 @@ def random_packet(rng):
 def look(drop):
     """What tells a drop of one packet from that of another."""
     packet = drop.packet
-    header = None
+    header = 0, 0, 0
     if packet and packet.gre and not drop.on_tunnel:
-        # The kernel's count is by the key's value, and its sample of the first one so counted.
+        # The kernel's count is by values, 0 where there is none, and its sample is of the first
+        # packet that was so counted.
         header = packet.gre.flags, packet.gre.protocol, packet.gre.key or 0
     ends = (packet.remote, packet.local) if packet else None
     return drop.ifindex, drop.on_tunnel, drop.is_pulled, ends, header
@@ -136,16 +137,16 @@ def look(drop):
 class Freed:
     """What the kernel frees on the way of received GRE, since one was last asked."""
 
-    def __init__(self, drops, reasons):
-        self._drops, self._reasons, self._before = drops, reasons, Counter()
+    def __init__(self, drops):
+        self._seen, self._before = Seen(drops), Counter()
 
     def take(self):
         """Return the drops since the last time, each with its count."""
         found = []
-        for key, stats in self._drops.entries():
-            drop = decode_drop(key, stats, self._reasons, 0)
-            fresh = drop.count - self._before[key]
-            self._before[key] = drop.count
+        # Kinds are added at the end, and none is taken away.
+        for number, drop in enumerate(self._seen.look()):
+            fresh = drop.count - self._before[number]
+            self._before[number] = drop.count
             on_way = WAYS[4].can_free(drop) or WAYS[6].can_free(drop)
             if fresh and on_way:
                 found.append([drop, fresh])
@@ -223,7 +224,7 @@ def test_every_packet_ends_where_the_model_says():
         b.sysctl("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
         wanted = Wanted(netns=b.namespace.inode)
         with closing(open_drops(wanted.to_record(), 1 << 16, ENGINE)) as drops:
-            freed = Freed(drops, {})
+            freed = Freed(drops)
             for seed in seeds:
                 wrong = compare(seed, (first, second), b, freed)
                 assert not wrong, "\n".join(wrong[:60])
