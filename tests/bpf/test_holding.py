@@ -85,6 +85,7 @@ def test_the_run_ends_when_the_one_namespace_is_gone():
             assert soon(lambda: is_running(a, "va"))
             a.send("va", gre_packet(A, B), times=3)
             count = session.wait_for(b.namespace.inode)["count"]
+            b.close()
             run("ip", "netns", "del", b.name)
             assert soon(lambda: not has_device(a, "va"))
             assert session.process.wait(PATIENCE) == 3
@@ -103,6 +104,7 @@ def test_a_fault_in_a_namespace_is_told_by_its_own_tunnels_after_another_had_its
         a.send("va", gre_packet(A, B), times=2)
         inode = b.namespace.inode
         assert session.wait_for(inode)["count"] <= 2
+        b.close()
         run("ip", "netns", "del", b.name)
         assert soon(lambda: not has_device(a, "va"))
         for _ in range(20):

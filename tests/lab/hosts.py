@@ -153,6 +153,12 @@ class Host:
         for _ in range(times):
             send(packet)
 
+    def attach(self, device, addresses):
+        """Know a wire, in place of one whose device had this name before."""
+        self.wires[device] = addresses
+        if before := self._senders.pop(device, None):
+            before.close()
+
     def sender(self, device):
         """Return what puts an IP packet on the wire.
 
@@ -188,8 +194,8 @@ def hosts(*roles):
 def wire(left, left_device, left_address, right, right_device, right_address):
     """Join two hosts by a veth pair, with addresses."""
     left_mac, right_mac = (b"\x02" + secrets.token_bytes(5) for _ in range(2))
-    left.wires[left_device] = right_mac + left_mac
-    right.wires[right_device] = left_mac + right_mac
+    left.attach(left_device, right_mac + left_mac)
+    right.attach(right_device, left_mac + right_mac)
     left.ip(
         # By its name, ip would hold the namespace open.
         f"link add {left_device} address {left_mac.hex(':')} type veth "

@@ -37,7 +37,11 @@ ERRORS = {
     "address": (["--remote", "300.1.1.1"], 2, "'300.1.1.1' is no IPv4 or IPv6 address"),
     "option": (["--nonsense"], 2, "No such option"),
     "contradiction": (["--netns", "x", "--all-netns"], 2, "contradict"),
-    "ready file": (["--ready-file", "/nowhere/ready", "--duration", "1"], 2, "cannot touch"),
+    "ready file": (
+        ["--ready-file", "/nowhere/ready", "--duration", "1"],
+        2,
+        "cannot make the ready file",
+    ),
 }
 
 
