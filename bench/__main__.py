@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`script/bench`: every measurement, as a table for people and as JSON."""
 
 import json

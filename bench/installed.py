@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What must be on disk for a tool to work, beyond what the smallest Debian has.
 
 Sizes are those that dpkg states, and of Python distributions the files that pip wrote, in

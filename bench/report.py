@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Measurements as tables, and ratios to nothing attached.
 
 Of seconds, memory and events the median over the rounds is told; of instructions the lowest, as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the responder costs a packet, natively: nanoseconds by BPF_PROG_TEST_RUN."""
 
 import json

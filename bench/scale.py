@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How the numbers grow, natively: with the tunnels of a host, and with the kinds of drop.
 
 Where the machine's kernel has no GRE, links of type vxlan stand for tunnels: netlink dumps

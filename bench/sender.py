@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """GRE packets put on a wire with as little of the sender's own work as can be."""
 
 import ctypes

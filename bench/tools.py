@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What can watch GRE traffic: gretrace and what one would use instead. A tool is one entry."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What it costs the traffic to be watched: run in a guest whose time counts instructions.
 
 Every tool watches the same packets, one after the other, round by round. Of each flood the

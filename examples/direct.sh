@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # A healthy tunnel between two hosts on one wire.
 #
 # Broken:    nothing.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # A program on a router's device encapsulates what comes in, and forwards it by the routes.
 #
 # Broken:    as long as R has no neighbour entry for B the program must pass its packets up,

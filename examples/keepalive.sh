@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # The peer is a router that sends keepalives, and takes its tunnel down without answers.
 #
 # Broken:    nothing, but B's kernel answers no keepalive.

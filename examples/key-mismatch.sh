@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # Both ends have a key, but not the same.
 #
 # Broken:    A sends key 1; B expects key 2.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # B has a key, A has none.
 #
 # Broken:    A sends no key; B expects key 1.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # A has a key, B has none.
 #
 # Broken:    A sends key 1; B's tunnel has no key and takes only packets without.

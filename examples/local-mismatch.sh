@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # B has two addresses, and the ends do not mean the same one.
 #
 # Broken:    A sends to 20.1.1.11; B's tunnel has 20.1.1.1 as its local address.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # The same tunnel across subnets, with a router that does source NAT between.
 #
 # Broken:    A's packets leave the router with its address 20.1.1.2 as their source;

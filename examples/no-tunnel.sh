@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # A sends into a tunnel that has no other end.
 #
 # Broken:    B has no GRE tunnel at all.

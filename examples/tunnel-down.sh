@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # B's tunnel fits, but nobody set it up.
 #
 # Broken:    gre1 of B is administratively down.

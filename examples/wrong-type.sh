@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
 # The ends agree on everything but what the tunnel carries.
 #
 # Broken:    A has a gre tunnel, which carries IP packets; B has a gretap tunnel, which

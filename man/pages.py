@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes the manual pages and the shells' completions, from the commands themselves.
 
 usage: python man/pages.py DIRECTORY

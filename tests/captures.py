@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Captures as bytes, in every format that is read."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Print which cause was seen in the lab of which kernel, from what tests/lab/conftest.py left.
 
 Usage: python -m tests.causes KERNEL=FILE... where a kernel may have several files. Exits with

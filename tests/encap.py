@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What bpf/xdp/encap.bpf.c is told, and what it makes of a packet."""
 
 import ctypes

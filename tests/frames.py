@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """GRE packets as bytes, right or wrong as a test wants them."""
 
 from ipaddress import ip_address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """gretrace: why is this GRE tunnel broken?
 
 Other programs find here what docs/library.md describes. It is imported when it is first used.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Commands for a person to paste: words until they are shown, and quoted in one place.
 
 A word can be the name that a stranger gave to a device, a namespace or a chain. Whatever it

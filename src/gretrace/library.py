@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What `import gretrace` offers to other programs; docs/library.md shows it in use.
 
 Nothing here takes signals, prints, or changes the host.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Waiting for the kernel, the clock and the user at once."""
 
 import select

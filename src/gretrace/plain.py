@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Text of others, made fit to be shown.
 
 Names of devices, namespaces, chains and files, and what captures and rulesets say, may hold

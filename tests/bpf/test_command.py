@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`explain-drop` as the process that a user starts: what it is worth knowing of no one kernel.
 
 Here and not in the lab, as to start it takes seconds in an emulated machine.

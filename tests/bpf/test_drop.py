@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The drop program on the kernel that is running, whatever it has of GRE.
 
 A host that has no handler for protocol 47 drops every packet of it, at full speed.

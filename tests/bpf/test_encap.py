@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The encapsulating program on packets of every kind: what leaves it, to the byte."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What strangers can do to a run of root: it says what is wrong, and ends when it is told to.
 
 A host that has no handler for protocol 47 drops every packet of it; before that, a firewall may.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Devices and namespaces whose names are commands: what is printed does only what it says."""
 
 import os

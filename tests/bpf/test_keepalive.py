@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The responder on packets of every kind: what it answers, and what it leaves alone."""
 
 import os

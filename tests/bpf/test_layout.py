@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a program that is compiled where it runs is told of the kernel, held against bpftool."""
 
 import json

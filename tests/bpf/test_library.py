@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """gretrace.follow_drops() on the kernel that is running, which need have no GRE for that."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What can be said of the lookup programs on a kernel that may have no GRE to attach them to.
 
 tests/lab/test_lookup_engine.py has the rest.

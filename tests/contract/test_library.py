@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What `import gretrace` offers does not change unnoticed."""
 
 import inspect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The records that user space reads are those that the programs write, to the byte."""
 
 import ctypes

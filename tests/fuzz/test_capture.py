@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whatever a file holds, reading it ends in frames or in one of the project's errors."""
 
 from contextlib import suppress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whatever the bytes are, the decoders answer and never raise."""
 
 import json

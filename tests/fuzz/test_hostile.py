@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whatever strangers write: one line at most, within a second, in little memory.
 
 Each test goes on for --fuzz-seconds. What fails names its seed, which makes the same again.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names of strangers in every verdict and check: a printed command takes each as one word."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names of strangers in all that is printed: not a character of theirs acts, or makes a line."""
 
 import io

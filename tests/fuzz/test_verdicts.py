@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whatever died wherever, among whatever tunnels: one verdict, in every form, never an error."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Forward and back agree: where the model ends a packet, the place leads back to the same step."""
 
 from hypothesis import given, settings

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """iproute2 kept running: to start a program is what takes longest in an emulated machine."""
 
 import os

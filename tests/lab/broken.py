@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A fault in a real kernel: what is told of it, the command that mends it, and the proof."""
 
 import socket

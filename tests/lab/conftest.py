@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Lab tests need a kernel with GRE; without one they say why they are skipped.
 
 script/test sets GRETRACE_LAB=required inside the guests, where a skip would hide the job.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Routers in network namespaces, wired as a test needs them.
 
 iproute2 sets them up, by one `ip -batch` for each host that stays; what the kernel takes as a

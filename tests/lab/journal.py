@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What was done to the hosts of a test, and what it said: printed when the test fails."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Network namespaces as `ip netns` makes them, without a process for each step."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Echo requests of this process, where all that is asked is whether they are answered.
 
 A real `ping` has to be started, and waits; it stays where a person's ping is the point.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace explain-drop` run in a host, its JSON read as it comes."""
 
 import json

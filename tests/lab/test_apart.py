@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels that receive elsewhere, the kernel's own devices, and tunnels over IPv6."""
 
 from contextlib import contextmanager

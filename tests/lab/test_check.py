@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace check` in kernels that have it all, and what it says when something is amiss."""
 
 from tests.lab.hosts import pair, tunnel, tunnel_b

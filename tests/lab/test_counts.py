@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counts are exact, whatever the flood, and what is not kept apart is said."""
 
 import re

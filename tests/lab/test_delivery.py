@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the host does not believe, does not forward or does not answer; and how that is mended."""
 
 import shlex

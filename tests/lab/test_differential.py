@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The model is the kernel's equal: random tunnels, random packets, and both are asked.
 
 GRETRACE_SEED=N replays the one table whose disagreement was printed.

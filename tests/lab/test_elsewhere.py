@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packets that die, or only seem to die, elsewhere than in the lookup."""
 
 import socket

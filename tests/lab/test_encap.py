@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The encapsulate-and-forward example in a real kernel: which variant gets out, and why not.
 
 A -- R -- B; the program is on R's device towards A, and B is where it encapsulates to. Each

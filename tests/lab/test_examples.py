@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every example does what its text promises; each of them checks that itself."""
 
 import subprocess

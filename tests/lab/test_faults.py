@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every cause, broken on purpose: exactly that cause, and the fix that it prints mends it."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Firewalls and programs that drop: which rule it was, and the command that lets packets pass."""
 
 import re

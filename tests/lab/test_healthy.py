@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Healthy traffic of many kinds: nothing is reported, and the exit code is 0."""
 
 import socket

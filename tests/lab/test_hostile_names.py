@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels named by a stranger: all commands show them, and what is advised mends only them."""
 
 import json

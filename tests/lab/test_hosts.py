@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The lab's own tools: what they do for a test, and what a test is told that fails."""
 
 import os

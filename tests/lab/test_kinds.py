@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What gretrace has of each kind of tunnel is what the kernel makes of it."""
 
 from contextlib import closing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How `explain-drop` starts and ends, well or badly."""
 
 import signal

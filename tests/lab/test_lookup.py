@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace lookup`: the kernel's decision as it happens, and as it would be."""
 
 import json

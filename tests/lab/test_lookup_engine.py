@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's tunnel lookups as the engine sees them: one decision for each packet, no more."""
 
 import select

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A thousand tunnels: the table that follows changes is the one that a new look would give."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The tunnel between two subnets: the router on the way puts its own address in."""
 
 from contextlib import contextmanager

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A capture is explained as the packets themselves were when they came."""
 
 import json

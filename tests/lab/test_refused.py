@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packets that no tunnel is looked up for, and packets that the tunnel refuses.
 
 Every fault has a peer of its own, so that all of them are broken, seen and mended at once.

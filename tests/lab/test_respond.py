@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keepalives put on the wire, and the answers taken from it, byte by byte."""
 
 import platform

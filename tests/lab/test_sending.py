@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a tunnel cannot send: every way to fail at once, one tunnel each, and then mended.
 
 All faults are in B; A is the peer of each tunnel. C sends through B, as locally made and

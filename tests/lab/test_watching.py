@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is watched: namespaces, filters, and tunnels that change meanwhile."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The model's way is the kernel's: random packets, whole and damaged, and where each ends.
 
 GRETRACE_SEED=N replays the one table whose disagreement was printed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where the kernel freed packets while a test ran, kept by the kernel's own tracing."""
 
 import re

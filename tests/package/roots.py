@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Bare Debian systems to build and install in: debootstrap and chroot, nothing of this machine."""
 
 import os

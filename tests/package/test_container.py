@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The image: built on a bare Debian, small, without a compiler, and it runs."""
 
 import os

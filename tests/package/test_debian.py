@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The Debian package: how it is built, and what it does to a bare system."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The wheel and the sources: what is in them, and what they need."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Words become a command in one module, so that there is one place that quotes them."""
 
 import ast

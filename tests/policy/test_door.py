@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is printed leaves by one door, so that there is one place that makes it plain."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Imports point inward only: what judges knows nothing of what reads and what writes."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The linters are tests like any other."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Functions of the kernel that free packets are named in the rows of its way, and nowhere else."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every cause is complete: named by the contract, tested alone, broken in the lab, documented."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`script/test`, once everything is set up."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which lab tests run in which kernel, by which engine, and how they share the time.
 
 A suite is what runs in one boot, with one engine.

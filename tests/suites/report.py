@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What became of a suite, read from pytest's JUnit file, and the tables at the end."""
 
 import re

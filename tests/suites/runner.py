@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keep two suites running at once until none is left, and kernels being fetched meanwhile."""
 
 import os

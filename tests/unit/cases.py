@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels, packets and drops for tests that need no kernel."""
 
 from ipaddress import ip_address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What verdicts ask of a host, as a test says it is."""
 
 from dataclasses import dataclass, field, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is printed to be typed, where the cause alone does not tell that it is right."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace check`: what is looked at, what is said of it, and how it ends."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Errors become one line and an exit code, wherever they come from."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Commands as a shell and the programs read them, whatever the names in them hold."""
 
 import os

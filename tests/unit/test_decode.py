@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 import ctypes
 from ipaddress import IPv4Address, ip_address
 

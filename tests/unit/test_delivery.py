@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What delivery and filtering advise, where one command or another would be right."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What leaves: lines that act on no terminal, and JSON that every reader takes."""
 
 import io

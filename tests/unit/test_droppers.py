@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What it costs to hold a ruleset against a packet, whoever wrote the ruleset."""
 
 import random

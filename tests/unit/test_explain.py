@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The use case over a table of drops and tunnels that a test holds in its hands."""
 
 import ctypes

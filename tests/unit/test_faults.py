@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A fault of gretrace's own costs a verdict its words, and is told once; it ends no run."""
 
 import errno

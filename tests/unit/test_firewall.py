@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Rulesets as nft and iptables write them, and what of them can have dropped a packet."""
 
 import json

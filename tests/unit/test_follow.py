@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Decisions as they come, held against the model, over an engine and a table made by hand."""
 
 import ctypes

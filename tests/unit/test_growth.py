@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a capture or a table of a stranger's making costs: bounded in memory, linear in time."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 import pytest
 
 from gretrace.wire.keys import parse_key, show_key

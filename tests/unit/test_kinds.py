@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One record a kind: sizes as kernels gave them, and which kind a GRE protocol is for."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The passes of ip_tunnel_lookup(), one by one; the lab holds them against the kernel."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The hash tables: held against what others printed and saw, and against themselves."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Manual pages and --help say the same, what they show works, and the shells complete names."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the package was built with, and for which machines."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is shown for text that would act on a terminal."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a host would have done with captured packets, and what is said of it."""
 
 import json

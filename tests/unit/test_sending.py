@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the causes of sending advise: the values in their sentences and commands."""
 
 from dataclasses import replace

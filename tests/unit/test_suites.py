@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """script/test: what runs where, that it runs, and what is made of its results."""
 
 import re

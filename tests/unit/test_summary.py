@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The table at the end, and the sums that it is made of."""
 
 from gretrace.explain.tally import Totals

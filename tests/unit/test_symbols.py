@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Places of drops that the kernel's program could not name."""
 
 from gretrace.engine.decode import parse_place

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The table of tunnels over links that a test holds in its hands, and how links are read."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is read from files, and what is said of those that cannot be read."""
 
 import io

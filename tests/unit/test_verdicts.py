@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every verdict over tables of tunnels and packets; no kernel, no root."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 from ipaddress import ip_address
 
 from gretrace.engine.contract import FilterMatch

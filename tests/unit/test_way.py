@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The model of the kernel's way: it names the step of every case, forward as well as back."""
 
 from dataclasses import replace

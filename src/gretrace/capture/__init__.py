@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packets out of captures: pcap and pcapng, of every link that GRE is commonly captured on.
 
 dpkt knows the records of both formats. Its readers are not used: they tell neither how long

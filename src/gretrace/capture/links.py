@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a captured packet's IP header begins, by the kind of link that it was captured on."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The format pcap (draft-ietf-opsawg-pcap), with microseconds or nanoseconds."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The format pcapng (draft-ietf-opsawg-pcapng): sections, interfaces, packets, all as blocks."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """An open capture that says in words where it cannot be read."""
 
 from dataclasses import dataclass

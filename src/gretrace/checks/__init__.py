@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What this machine can do, what is missing, and the one line that helps: behind `check`.
 
 Each module holds one kind of check; to import it is to enter them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """All checks, each entered by the function that makes it."""
 
 from collections.abc import Callable, Iterator

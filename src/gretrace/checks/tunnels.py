@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the tunnels of a namespace would fall over."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command `gretrace`: what is there before anything is imported, which takes a while."""
 
 import sys

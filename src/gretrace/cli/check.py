@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace check`: what this machine can do, and what is missing."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The commands of gretrace, each imported when it is called: start-up counts."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the shell offers where a name is due: fast, and silent where nothing can be known."""
 
 from collections.abc import Callable, Iterable

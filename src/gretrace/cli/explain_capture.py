@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace explain-drop --read`: why would GRE packets be dropped that a capture holds."""
 
 from contextlib import ExitStack, closing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace explain-drop`: why are GRE packets dropped, live or in a capture."""
 
 from contextlib import ExitStack, closing

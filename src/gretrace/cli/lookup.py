@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace lookup`: which tunnel does the kernel choose, live or for a packet to come."""
 
 import sys

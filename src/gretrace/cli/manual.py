@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a command's --help and its manual page say beyond its options."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The options that commands share, spelled as the field spells them."""
 
 import os

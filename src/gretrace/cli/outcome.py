@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How a command ends: the way from errors to one line and an exit code."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace respond`: answer the keepalives of the peer."""
 
 import sys

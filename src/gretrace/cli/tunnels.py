@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """`gretrace tunnels`: every GRE tunnel, its keys, errors and responder."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a live command watches: the namespaces, their tunnels, and the packets of interest."""
 
 from contextlib import ExitStack, closing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How programs get into the kernel and records come out of it."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The engine that compiles the programs where they run, by bcc, for kernels without BTF."""
 
 import ctypes

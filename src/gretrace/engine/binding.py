@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A binding to libbpf.so.1, no wider than what gretrace calls.
 
 Functions are named as in bpf/libbpf.h, bpf/bpf.h and bpf/btf.h of libbpf 1.x.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the running kernel's BTF tells of its functions and enums."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which engine loads a probe."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """bcc itself: finding it, compiling with it, and keeping what it says for who wants to know."""
 
 import os

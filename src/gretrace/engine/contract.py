@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The records of bpf/gretrace.h as user space reads them.
 
 tests/contract holds every offset, size and value against the BTF of the built objects.

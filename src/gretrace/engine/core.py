@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The engine that loads objects built ahead of time, fitted to this kernel by its BTF (CO-RE)."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Bytes of the BPF programs to events. Total: no input raises."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's running count of drops, whichever engine loaded the program."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Attaching programs to devices for longer than a command lives: XDP and tc ingress.
 
 All of it acts in the network namespace of the caller.

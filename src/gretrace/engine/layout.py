@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where the kernel's fields lie, for programs that no libbpf can fit to it."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ip_tunnel_lookup() and ip6gre_tunnel_lookup() answered, whichever engine watches them."""
 
 from collections.abc import Iterator

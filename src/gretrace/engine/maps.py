@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reading and writing the maps of loaded programs."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One built BPF object, from its bytes to its attached programs."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The tracing programs and where they are attached: one row each, whichever engine loads them."""
 
 import ctypes

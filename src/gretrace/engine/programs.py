@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Programs that are loaded already: who they are and which maps they use."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a kernel or machine refuses, in one line each, whichever engine asked."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's functions by their addresses, for kernels whose programs cannot name them."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What tracefs says of a tracepoint: the only description where the kernel has no BTF."""
 
 import re

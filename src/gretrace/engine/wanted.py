@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which packets the user asked for, in the kernel's terms and in ours."""
 
 from dataclasses import dataclass

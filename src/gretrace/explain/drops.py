@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """From the kernel's count of drops to reports of why: the use case behind `explain-drop`."""
 
 import time

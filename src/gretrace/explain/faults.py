@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Faults of gretrace itself, each told once, in one line."""
 
 from collections.abc import Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keepalives of a capture, and their answers."""
 
 from collections import OrderedDict, defaultdict, deque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kinds of packets of a capture that were refused, as many as are kept apart."""
 
 from collections import OrderedDict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """From a capture to reports of why: the use case behind `explain-drop --read`."""
 
 from collections import defaultdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A host that receives what a capture holds."""
 
 from collections import Counter

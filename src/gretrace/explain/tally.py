@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports as they add up: one for each cause and tuple, with its count."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A JSON object of a file that a user gave, read field by field.
 
 Whatever a field holds that is not what it should be ends in a UsageError that names it.

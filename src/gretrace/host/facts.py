@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The host as verdicts ask about it: settings, routes, other namespaces."""
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Netlink's framing: the messages of a datagram, and the attributes of a message.
 
 Total: what is cut short, or says of itself that it is shorter than its own header, is the end.

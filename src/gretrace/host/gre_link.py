@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A tunnel out of the attributes of its link (IFLA_GRE_* of linux/if_tunnel.h)."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """pyroute2's IPRoute, taught GRE, and imported when it is first needed.
 
 To import pyroute2 takes a quarter of a second and 19 MB, more than all the rest of gretrace,

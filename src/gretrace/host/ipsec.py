@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The xfrm policies of a namespace, and which of them cover the outer packets of a tunnel.
 
 pyroute2 knows no xfrm, and one dump is all that is needed of it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Network namespaces: found by name, process or inode, and entered for a moment."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """GRE links in netlink: IFLA_GRE_* of linux/if_tunnel.h, and links read without pyroute2.
 
 pyroute2 takes half a millisecond to decode a link, and still a sixth of one where it is told

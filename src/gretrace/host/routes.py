@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ways by which the kernel would send."""
 
 from collections.abc import Container

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The GRE tunnels of a network namespace, as netlink tells them, and kept fresh."""
 
 from collections.abc import Sequence

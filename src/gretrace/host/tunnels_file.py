@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels from a file: the output of `gretrace tunnels -o json` or of `ip -d -j link show`."""
 
 import json

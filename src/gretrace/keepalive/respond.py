@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which tunnels get a keepalive responder, on which hook, and why: behind `respond`."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The keepalive responder on a device: attached, asked, and taken away again.
 
 It lives as long as it is attached, without a process and without a pin: its maps belong

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Does a face of the responder answer right, on this kernel, on a tunnel like this one?
 
 Found out by doing: in a namespace of its own a twin of the tunnel gets a keepalive from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which rules of netfilter can have dropped a packet, and what it costs to tell.
 
 Whoever may make a network namespace decides what its chains hold, and a stranger's packets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kinds of GRE tunnel: one record each of what the kernel and iproute2 make of it.
 
 Sizes are in bytes, and those that the kernel reckons a tunnel's MTU with: for IPv4

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is known of a received GRE packet on its way: headers, tunnels, the state of the host."""
 
 from collections.abc import Mapping

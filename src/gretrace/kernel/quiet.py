@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Frees that are no death of a GRE packet, though the tracepoint cannot tell: one row each."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's way of a received GRE packet, from the demultiplexer to the tunnel's device.
 
 Row by row in the order of the sources, to be laid beside them: net/ipv4/gre_demux.c,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A host that receives packets as the kernel would, and remembers what it remembers."""
 
 from collections.abc import MutableMapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Netfilter's chains and rules, and whether a rule applies to a packet.
 
 What a rule wants is read as far as the packet can tell; of the rest (marks, sets, limits,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's way of a packet that a GRE tunnel sends, to the link of its underlay.
 
 Row by row in the order of the sources, to be laid beside them: net/ipv4/ip_gre.c and

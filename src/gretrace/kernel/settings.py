@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernel settings of a device: what they are called, and what the kernel makes of them."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The host's own stack: a packet before GRE takes it, and what a tunnel has delivered.
 
 Row by row in the order in which a packet comes to them: net/core/dev.c, net/ipv4/ip_input.c and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a verdict may ask of the host at the moment that it is made."""
 
 from collections.abc import Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The terms of the kernel's way: steps, and where on it a packet ends.
 
 A step is one row, a function under `@step`: where the kernel frees packets there, which of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's tunnel lookups as they happen: behind `lookup --follow`."""
 
 import sys

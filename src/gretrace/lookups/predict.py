@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the model says of a lookup: of one to come, and beside one that the kernel did."""
 
 from collections.abc import Sequence

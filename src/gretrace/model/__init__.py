@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The things gretrace speaks of: tunnels, packets, drops and verdicts.
 
 Plain values. Addresses are `ipaddress` objects, keys and protocols integers in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the kernel did with packets: where it freed them, which tunnel it chose."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keepalives, and what answers them."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packets as far as their headers were there."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Numbers of protocols that stand in headers, and what an address is."""
 
 from ipaddress import IPv4Address, IPv6Address

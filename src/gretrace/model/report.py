@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Why packets were dropped, in words, and how often."""
 
 from dataclasses import dataclass

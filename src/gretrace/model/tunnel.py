@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels, what they carry, and the way to their remote."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Checks as a table or as JSON, one object a line."""
 
 from collections.abc import Sequence

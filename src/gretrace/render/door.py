@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The one way out: all that is printed passes here, and nothing that acts on a terminal does."""
 
 import json

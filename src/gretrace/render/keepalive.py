@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keepalives as lines and as JSON, one each."""
 
 from typing import Any, TextIO

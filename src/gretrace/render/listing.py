@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels and their responders as tables and as JSON."""
 
 from collections.abc import Mapping, Sequence

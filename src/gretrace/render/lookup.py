@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Answers of the tunnel lookup: a line or a JSON object for each packet, or the whole way."""
 
 from collections.abc import Iterable, Sequence

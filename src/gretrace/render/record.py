@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A report as the JSON object of `explain-drop`: stable names, every one always there."""
 
 from collections.abc import Iterable, Mapping

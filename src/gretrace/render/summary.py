@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The table at the end: how many packets died of what."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reports as a person reads them: a block for each cause, and counts that grow."""
 
 from collections.abc import Iterable, Mapping

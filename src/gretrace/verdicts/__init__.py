@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Why a packet was dropped: pure functions from what was observed to a verdict.
 
 Each module holds one family of causes; to import it is to enter them.

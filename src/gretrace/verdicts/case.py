@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Everything a verdict may look at, gathered before it is asked."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the causes that are faults of the tunnel lookup have in common."""
 
 from gretrace.commands import ip_link

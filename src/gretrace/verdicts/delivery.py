@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The host does not believe the packet's source (fib_validate_source() of fib_frontend.c)."""
 
 from gretrace.commands import run, sysctl

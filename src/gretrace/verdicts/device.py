@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The right tunnel, but its device does not take the packet."""
 
 from dataclasses import replace

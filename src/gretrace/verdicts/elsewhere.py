@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A tunnel that fits, but not here: in another namespace, or the kernel's own device."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """No tunnel between these two hosts, or one that knows a host by another address."""
 
 from gretrace.kernel import receive

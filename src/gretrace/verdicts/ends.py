@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whether a packet died in its GRE header or without it, and which tunnel it belongs to."""
 
 from gretrace.model import Packet, Tunnel

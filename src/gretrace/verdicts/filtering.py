@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Netfilter dropped the packet: which rule, as far as the ruleset tells."""
 
 from collections.abc import Sequence

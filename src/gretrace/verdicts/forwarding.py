@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The packet is not for this host, which cannot pass it on (ip_forward(), ip6_forward())."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ends a GRE packet before a tunnel is looked up: its header, or no module for it.
 
 gre_rcv() of net/ipv4/gre_demux.c takes GRE over IPv4 and hands it to gre_rcv() of

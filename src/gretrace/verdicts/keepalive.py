@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A keepalive arrived, and what it carries did not go back."""
 
 from gretrace.commands import respond, sysctl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c)."""
 
 from gretrace.kernel import receive

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What no other cause recognises."""
 
 from gretrace.model import Finding, Fix, Where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Programs of the user's on a device: tc filters and XDP."""
 
 from gretrace.commands import Command, ip_link, run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A tunnel was found for the packet, and refuses it.
 
 ip_tunnel_rcv() of net/ipv4/ip_tunnel.c and __ip6_tnl_rcv() of net/ipv6/ip6_tunnel.c look, in

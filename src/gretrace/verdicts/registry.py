@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """All causes, each entered by the function that recognises it."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packets that a tunnel could not send (ip_tunnel_xmit() of net/ipv4/ip_tunnel.c, and its twin)."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The words for kernel settings of a device."""
 
 from gretrace.kernel.settings import of_both, reverse_path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The documentation's table of causes: `python -m gretrace.verdicts.table > docs/causes.md`."""
 
 import sys

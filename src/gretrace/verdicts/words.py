@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The sentences and commands that verdicts share."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whether a checksum in a capture can be held against the packet."""
 
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """GRE keys (RFC 2890) in the spellings of iproute2."""
 
 MAX_KEY = 0xFFFFFFFF

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """IP and GRE headers out of the first bytes of a packet.
 
 Total: whatever the bytes are, the answer is as much as can be known, and nothing is raised.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/elsewhere.py."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/filtering.py and programs.py."""
 
 from gretrace.kernel.ruleset import Chain, Match, Rule

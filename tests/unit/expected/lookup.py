@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cases of the lookup's causes, and of `other`."""
 
 from gretrace.model import Place

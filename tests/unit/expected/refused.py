@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/refused.py."""
 
 from gretrace.model import Place

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/sending.py."""
 
 from ipaddress import ip_address

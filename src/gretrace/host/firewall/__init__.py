@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The chains of netfilter as the tools of a namespace list them.
 
 There is no reading them without a tool: what the kernel has are nft's expressions, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Rulesets as iptables-save writes them."""
 
 import re

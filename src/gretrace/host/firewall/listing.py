@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What commands say in a namespace, within limits of time and size."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Rulesets as `nft -j list ruleset` writes them (libnftables-json(5))."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's choice of a tunnel for a received packet, as a pure function.
 
 `Tables` answers as ip_tunnel_lookup() of net/ipv4/ip_tunnel.c and ip6gre_tunnel_lookup() of

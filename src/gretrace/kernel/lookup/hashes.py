@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where in its hash tables the kernel keeps a tunnel.
 
 The kernel hashes keys and addresses as they lie in memory, so on a little-endian machine

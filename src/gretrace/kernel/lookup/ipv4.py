@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ip_tunnel_lookup() and ip_bucket() of net/ipv4/ip_tunnel.c."""
 
 from collections.abc import Hashable, Iterable, Iterator

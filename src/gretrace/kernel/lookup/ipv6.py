@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """ip6gre_tunnel_lookup() and __ip6gre_bucket() of net/ipv6/ip6_gre.c."""
 
 from collections.abc import Hashable, Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which tunnels are nearest to a packet that none of them takes."""
 
 from collections import defaultdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One hash table of tunnels, and the kernel's way through it.
 
 What a pass would find is kept ready by what it compares, so that a lookup costs the same

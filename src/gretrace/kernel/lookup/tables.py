@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """All hash tables of a network namespace, and which of them a packet is looked up in."""
 
 from collections.abc import Callable, Iterable, Sequence

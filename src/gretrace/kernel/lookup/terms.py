@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the lookup is asked, and the words in which it answers."""
 
 from collections.abc import Callable
