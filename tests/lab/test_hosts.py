@@ -30,8 +30,9 @@ def test_what_ip_shows_is_whole():
     with hosts("a") as (a,):
         a.ip(*(f"link add d{number} type dummy" for number in range(400)))
         names = [line.split(": ")[1] for line in a.ip("link show").splitlines()[::2]]
-        assert names[0] == "lo"
-        assert names[-400:] == [f"d{number}" for number in range(400)]
+        # Older kernels show devices by the hash of their number.
+        assert len(names) == len(set(names))
+        assert {"lo", *(f"d{number}" for number in range(400))} <= set(names)
 
 
 def test_a_ping_tells_whether_it_was_answered():

@@ -11,8 +11,8 @@ from gretrace.engine.symbols import KALLSYMS
 TRACING = Path("/sys/kernel/tracing")
 ROOM = 512  # KB; older events make way
 BEGINS = "the lab begins a test"
-# v5.10 has no reason, and before v6.11 the location is an address.
-EVENT = re.compile(r"kfree_skb: .*protocol=(\d+) location=(.+?)(?: reason: (\S+))?$")
+# v5.10 has no reason and v6.1 may show none; before v6.11 the location is an address.
+EVENT = re.compile(r"kfree_skb: .*protocol=(\d+) location=(.+?)(?: reason: ?(\S*))?\s*$")
 ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{16})")
 CODE = "tTwW"
 
