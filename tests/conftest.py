@@ -15,10 +15,16 @@ def pytest_addoption(parser):
 
 
 def pytest_configure():
-    """Let commands under test hear SIGINT.
+    """Let commands under test hear signals.
 
-    A shell starts what it runs in the background with SIGINT ignored, and who ignores a signal
-    passes that on to every program that it starts.
+    A shell starts what it runs in the background with SIGINT ignored, nohup(1) ignores SIGHUP, and
+    who ignores or blocks a signal passes that on to every program that it starts.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)

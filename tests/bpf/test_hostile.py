@@ -164,15 +164,6 @@ def attached():
     return run("bpftool", "prog", "show").stdout.count("name count_drop")
 
 
-@pytest.fixture
-def hangup():
-    """Let a hangup end children: nohup(1), under which the tests may run, has it ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("hangup")
 def test_signals_at_any_time_leave_nothing_attached_and_no_broken_line():
     dice = random.Random(6)
     endings = set()

@@ -2,6 +2,7 @@
 """Keep two suites running at once until none is left, and kernels being fetched meanwhile."""
 
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tests.suites.report import Outcome, read_results
 
 AT_ONCE = 2
 GUEST_TIMEOUT = 3000  # seconds
+NATIVE_TIMEOUT = 1200  # seconds; a guest looks to its own
 LOGS = Path(".cache/test")
 PYTEST = ".venv/bin/pytest"
 
@@ -66,9 +68,11 @@ class Running:
 class Runner:
     """Runs suites in their order, each as soon as its kernel is there and a place is free."""
 
-    def __init__(self, suites, *, command=command, at_once=AT_ONCE, say=print):
+    def __init__(self, suites, *, command=command, at_once=AT_ONCE, native_timeout=NATIVE_TIMEOUT,
+                 say=print):  # fmt: skip
         self.waiting, self.running, self.outcomes = list(suites), [], []
         self.command, self.at_once, self.say = command, at_once, say
+        self.native_timeout = native_timeout
         self.to_fetch = fetches(suites)
         self.fetching, self.fetched = None, {}  # (kernel, options) -> exit code
 
@@ -112,13 +116,18 @@ class Runner:
             with log_of(suite).open("wb") as log:
                 process = subprocess.Popen(
                     arguments, env=os.environ | environment, stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log,
+                    stdout=log, stderr=log, start_new_session=not suite.kernel,
                 )  # fmt: skip
             self.running.append(Running(suite, process))
             self.say(f"--- {suite.name}: started")
 
     def finish(self):
         for one in list(self.running):
+            if not one.suite.kernel and time.time() - one.started > self.native_timeout:
+                self.say(f"--- {one.suite.name}: not done in {self.native_timeout} s, ended")
+                # With all that its tests have started.
+                os.killpg(one.process.pid, signal.SIGKILL)
+                one.process.wait()
             if one.process.poll() is not None:
                 self.running.remove(one)
                 self.end(one.suite, one.process.returncode, one.started)
@@ -135,4 +144,5 @@ class Runner:
             )
         )
         self.say(log_of(suite).read_text(errors="replace").rstrip())
-        self.say(f"--- {suite.name}: {self.outcomes[-1].said}")
+        last = self.outcomes[-1]
+        self.say(f"--- {suite.name}: {last.said} after {last.seconds:.0f} s")

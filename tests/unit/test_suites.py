@@ -167,6 +167,7 @@ def fake(tmp_path, monkeypatch):
             suites,
             command=lambda suite: ([sys.executable, "-c", code[suite.name]], {"X": suite.name}),
             say=said.append,
+            native_timeout=5,
         )
         return {outcome.suite: outcome for outcome in made.run()}, "\n".join(said)
 
@@ -192,3 +193,18 @@ def test_a_kernel_that_cannot_be_fetched_fails_its_suite_and_no_other(fake):
     assert "fetch broken" in said
     assert "ran" not in said
     assert "other" in said
+
+
+def test_tests_that_hang_are_ended_with_all_that_they_started(fake):
+    hang = (
+        "import pathlib, subprocess\n"
+        "child = subprocess.Popen(['sleep', '1000'])\n"
+        "print('sleeps as', child.pid, flush=True)\nchild.wait()"
+    )
+    outcomes, said = fake(("a", "", hang))
+    assert outcomes["a"].exit_code == -9
+    assert "not done in 5 s" in said
+    pid = re.search(r"sleeps as (\d+)", said)[1]
+    # Killed; whoever adopted it may not have collected it yet.
+    status = Path(f"/proc/{pid}/stat")
+    assert not status.exists() or ") Z " in status.read_text()
