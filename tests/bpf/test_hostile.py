@@ -92,8 +92,12 @@ def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
         a.send("va", gre_packet(A, B, key=10**9))
         assert seconds_to_report(session, lambda r: r["key"] == 10**9) < soon()
         assert seconds_to_end(session) < soon()
-        assert sum(report["count"] for report in session.reports) == kinds + 1
-        assert "the policy drop of chain in" in session.reports[-1]["summary"]
+        told = sum(report["count"] for report in session.reports)
+        # On a busy machine it is told to end before it has judged them all.
+        if told < kinds + 1:
+            assert f"{kinds + 1 - told} dropped packets were counted, and not" in session.stderr
+        (fault,) = (report for report in session.reports if report["key"] == 10**9)
+        assert "the policy drop of chain in" in fault["summary"]
         assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used < 8
 
 
