@@ -36,6 +36,30 @@ def is_stalled(descriptor: int) -> bool:
     return not poll.poll(0)
 
 
+class Interrupts:
+    """How Ctrl-C ends a command that has no Watch yet, or no more.
+
+    It raises KeyboardInterrupt. Where that is raised in a callback of C or in a finaliser Python
+    prints it and goes on; a Watch that begins afterwards ends at once, and so does the program at
+    a second Ctrl-C.
+    """
+
+    came = False
+
+    def listen(self) -> None:
+        """Begin to."""
+        self.came = False
+        signal.signal(signal.SIGINT, self._raise)
+
+    def _raise(self, number: int, _frame: FrameType | None) -> None:
+        self.came = True
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+
+INTERRUPTS = Interrupts()
+
+
 class Watch:
     """Waits until a bell rings, and knows when it is time to stop.
 
@@ -66,6 +90,8 @@ class Watch:
                 self._old[number] = signal.signal(number, self._stop)
         if self._duration is not None:
             self._deadline = time.monotonic() + self._duration
+        if INTERRUPTS.came:
+            self._stop(signal.SIGINT, None)
         return self
 
     def __exit__(

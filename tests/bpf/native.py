@@ -4,11 +4,12 @@
 import json
 import select
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.children import piped
 
 GRETRACE = Path(sys.executable).with_name("gretrace")
 PATIENCE = 30
@@ -53,14 +54,9 @@ class Running:
 def watching(*options):
     """Run it; inside the block it is ready."""
     command = [GRETRACE, "explain-drop", "-o", "json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-    running = Running(process)
-    try:
-        while b"ready" not in process.stderr.readline():
-            assert process.poll() is None
+    with piped(command, bufsize=0) as process:
+        process.hear(b"ready")
+        running = Running(process)
         yield running
-    finally:
         if process.poll() is None:
             running.end()
-        process.stdout.close()
-        process.stderr.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import finished
 from tests.frames import gre_packet
 from tests.lab.hosts import A, B, pair
 
@@ -25,7 +26,7 @@ if os.geteuid() != 0:
 
 def test_without_root_it_says_so():
     command = ["setpriv", "--reuid", str(NOBODY), "--clear-groups", GRETRACE, "explain-drop"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = finished(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("gretrace: ")
     assert done.stderr.count("\n") == 1, done.stderr
@@ -38,13 +39,10 @@ def test_a_closed_pipe_ends_it_without_a_traceback():
         pair() as (a, b),
         b.start(GRETRACE, "explain-drop", "-o", "json", stdout=pipe, stderr=pipe) as child,
     ):
-        said = [child.stderr.readline()]
-        while said[-1] != "gretrace: ready\n":
-            assert said[-1], said
-            said.append(child.stderr.readline())
+        child.hear(b"gretrace: ready\n")
         child.stdout.close()
         a.send("va", gre_packet(A, B))
-        assert child.wait(timeout=60) == 1
+        assert child.wait() == 1
         assert child.stderr.read() == ""
 
 
@@ -62,12 +60,11 @@ def test_start_and_size_are_reported(capsys, engine, allowed):
     with pair() as (_, b):
         begin = time.monotonic()
         with b.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-            while child.stderr.readline() != "gretrace: ready\n":
-                assert child.poll() is None
+            child.hear(b"gretrace: ready\n")
             seconds = time.monotonic() - begin
             # Not by wait4(): what it tells begins with the size of the process that was forked.
             megabytes = peak_memory(child.pid)
-            assert child.wait(timeout=60) == 0
+            assert child.wait() == 0
         with capsys.disabled():
             print(f"\n{engine}: ready after {seconds:.2f} s, peak {megabytes:.0f} MB")  # noqa: T201
         assert megabytes < allowed

@@ -2,7 +2,6 @@
 """A namespace that is watched can go: nothing of it is held."""
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from gretrace.host.namespaces import own_namespace
 from tests.bpf.native import PATIENCE, watching
+from tests.children import Child
 from tests.frames import gre_packet
 from tests.lab.hosts import hosts, run, wire
 
@@ -54,9 +54,12 @@ def test_forty_namespaces_come_and_go_and_no_descriptor_stays():
 
 
 def test_the_namespace_of_a_process_goes_with_it():
-    with hosts("a") as (a,), watching("--all-netns", "--remote", A) as session:
+    with (
+        hosts("a") as (a,),
+        watching("--all-netns", "--remote", A) as session,
+        Child(["unshare", "-n", "sleep", "1000"]) as sleeper,
+    ):
         before = session.descriptors()
-        sleeper = subprocess.Popen(["unshare", "-n", "sleep", "1000"])
         own = own_namespace().inode
         there = Path(f"/proc/{sleeper.pid}/ns/net")
         assert soon(lambda: there.stat().st_ino != own)

@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -17,6 +17,7 @@ from gretrace.engine.grace import Grace
 from gretrace.engine.wanted import Wanted
 from tests.bpf.counted import seen_of
 from tests.bpf.native import watching
+from tests.children import forked
 from tests.frames import gre_packet
 from tests.lab.hosts import A, B, pair
 
@@ -46,22 +47,16 @@ def keys_of(drops):
 def senders(host, device, processors, rounds, keys):
     """Children that send every key `rounds` times, each on a processor of its own."""
     packets = [gre_packet(A, B, key=key) for key in range(keys)]
-    children = []
-    for processor in processors:
-        child = os.fork()
-        if not child:
-            os.sched_setaffinity(0, {processor})
-            send = host.sender(device)
-            for _ in range(rounds):
-                for packet in packets:
-                    send(packet)
-            os._exit(0)
-        children.append(child)
-    try:
-        yield children
-    finally:
-        for child in children:
-            assert os.waitpid(child, 0)[1] == 0
+
+    def work(processor):
+        os.sched_setaffinity(0, {processor})
+        send = host.sender(device)
+        for _ in range(rounds):
+            for packet in packets:
+                send(packet)
+
+    with ExitStack() as stack:
+        yield [stack.enter_context(forked(work, processor)) for processor in processors]
 
 
 def test_counts_are_exact_while_kinds_are_taken_out_on_two_processors(counting):

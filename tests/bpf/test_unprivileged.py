@@ -4,7 +4,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from gretrace.host.privileges import ENTERING, WATCHING, shed
 from tests.bpf.native import watching
+from tests.children import forked, piped
 from tests.frames import gre_packet
 from tests.lab.hosts import A, B, pair
 
@@ -37,24 +37,18 @@ def run_as_nobody(host, capabilities, *arguments):
         *(f"--inh-caps=-all,{given}", f"--ambient-caps=-all,{given}"),
         *(sys.executable, "-c", "from gretrace.cli import main; main()", *arguments),
     ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return piped(command, text=True)
 
 
 def test_drops_are_explained_with_the_capabilities_that_are_named():
     assert named() == ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"]
     with pair() as (a, b):
-        running = run_as_nobody(
-            b, named(), *("explain-drop", "--engine", "core", "-o", "json", "--duration", "20"),
-            *("--count", "3"),
-        )  # fmt: skip
-        said = ""
-        while "ready" not in said:
-            line = running.stderr.readline()
-            assert line, said
-            said += line
-        a.send("va", gre_packet(A, B, key=5), times=3)
-        began = time.monotonic()
-        out, errors = running.communicate(timeout=60)
+        options = ("--engine", "core", "-o", "json", "--duration", "20", "--count", "3")
+        with run_as_nobody(b, named(), "explain-drop", *options) as running:
+            running.hear(b"ready")
+            a.send("va", gre_packet(A, B, key=5), times=3)
+            began = time.monotonic()
+            out, errors = running.communicate()
         assert running.returncode == 3, errors
         assert time.monotonic() - began < 20
         report = json.loads(out.splitlines()[-1])
@@ -81,19 +75,22 @@ def test_once_attached_root_keeps_what_is_needed_and_no_more():
 
 def test_without_namespaces_to_enter_nothing_is_kept_for_that():
     """In a child: it cannot be taken back."""
-    if not (child := os.fork()):
+
+    def keep():
         shed(WATCHING)
         kept = int(status_of("self")["CapEff"], 16)
-        os._exit(kept != sum(1 << number for number in WATCHING))
-    assert os.waitpid(child, 0)[1] == 0
+        assert kept == sum(1 << number for number in WATCHING)
+
+    with forked(keep):
+        pass
 
 
 @pytest.mark.parametrize("lacking", ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"])
 def test_each_of_them_is_needed_and_its_lack_is_one_line(lacking):
     with pair() as (_, b):
         rest = [name for name in named() if name != lacking]
-        running = run_as_nobody(b, rest, "explain-drop", "--duration", "0")
-        out, errors = running.communicate(timeout=60)
+        with run_as_nobody(b, rest, "explain-drop", "--duration", "0") as running:
+            out, errors = running.communicate()
         assert running.returncode == 4
         assert out == ""
         assert len(errors.splitlines()) == 1

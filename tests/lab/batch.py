@@ -13,6 +13,7 @@ FLUSH = "link show dev lo"
 FLUSHED = re.compile(rb"1: lo: [^\n]*\n +link/loopback [^\n]*\n\Z")
 REFUSED = re.compile(rb"^Command failed -:\d+\n\Z", re.MULTILINE)
 AT_ONCE = 1 << 16
+PATIENCE = 300  # seconds; an emulated machine is slow
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ class Batch:
             poll.register(fd, select.POLLIN)
         poll.register(process.stdin, select.POLLOUT)
         while len(self._ends.findall(said)) < len(lines):
-            for fd, event in poll.poll():
+            ready = poll.poll(PATIENCE * 1000)
+            assert ready, f"ip says no more: {bytes(said[-300:])}"
+            for fd, event in ready:
                 if fd in heard:
                     data = os.read(fd, AT_ONCE)
                     heard[fd] += data

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gretrace.host.namespaces import entered, find_namespace
+from tests.children import Child
 from tests.lab.batch import Batch
 from tests.lab.journal import host_is_gone, note
 from tests.lab.netns import named_namespace, write_sysctl
@@ -26,6 +27,8 @@ A, B = "20.1.1.2", "20.1.1.1"
 # uapi/linux/sockios.h and ethtool.h
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 INNER_A, INNER_B = "10.10.10.2", "10.10.10.1"
+# Seconds; an emulated machine is slow.
+PATIENCE_OF_A_COMMAND = 300
 TOLD = 5  # of the lines that ip refused
 
 
@@ -46,9 +49,9 @@ def run(*command, check=True, stdin=None, host=None):
 def start(*command, host=None, **streams):
     """Start a command, in a host or here, as subprocess.Popen does."""
     if host is None:
-        return subprocess.Popen(command, text=True, **streams)
+        return Child(command, patience=PATIENCE_OF_A_COMMAND, text=True, **streams)
     with entered(host.namespace):
-        return subprocess.Popen(command, text=True, **streams)
+        return Child(command, patience=PATIENCE_OF_A_COMMAND, text=True, **streams)
 
 
 @dataclass(frozen=True)

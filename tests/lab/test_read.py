@@ -37,15 +37,12 @@ def captured(host, device, path):
     """Have tcpdump write what comes in on a device, until the block ends."""
     options = ("-Z", "root", "--immediate-mode", "-U", "-i", device, "-w", str(path))
     with host.start("tcpdump", *options, "ip proto 47", stderr=subprocess.PIPE) as tcpdump:
+        tcpdump.hear(b"listening on")
         try:
-            said = ""
-            while "listening on" not in said:
-                line = tcpdump.stderr.readline()
-                assert line, said
-                said += line
             yield
         finally:
             tcpdump.send_signal(signal.SIGINT)
+            tcpdump.wait()
 
 
 def wait_for_packets(path, number):

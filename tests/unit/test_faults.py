@@ -24,6 +24,7 @@ from gretrace.render.record import to_record
 from gretrace.verdicts import CAUSES, explain
 from gretrace.verdicts.registry import Cause
 from tests.captures import RAW, Pcapng
+from tests.children import finished, piped
 from tests.frames import gre_packet
 from tests.unit.cases import A, B, case, tunnel
 from tests.unit.test_explain import FakeDrops, FakeOutput, FakeWatch, explainer, follow
@@ -138,23 +139,46 @@ def test_packets_of_any_year_are_told_of(tmp_path, capsys):
 START = """
 import os, sys
 import gretrace.cli as cli
-real, cli.run = cli.run, lambda arguments: (os.write(1, b"x"), real(arguments))[1]
+real, cli.run = cli.run, lambda arguments: (os.write(1, b"x\\n"), real(arguments))[1]
 sys.argv = ["gretrace", "lookup", "20.1.1.2", "20.1.1.1"]
 cli.main()
 """
+
+
+# Ctrl-C while libbpf says what it does: Python prints what is raised there, and goes on.
+SWALLOWED = """
+import os, signal, sys
+import gretrace.cli as cli
+from gretrace.engine import binding
+real, left = binding.MESSAGES._keep, [None]
+def keep(*said):
+    while left:
+        left.pop()
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(*said)
+binding.MESSAGES.callback = binding._PRINT(keep)
+sys.argv = ["gretrace", "explain-drop"]
+cli.main()
+"""
+
+
+def test_ctrl_c_that_a_callback_swallows_ends_it_all_the_same():
+    if os.geteuid():
+        pytest.skip("loading BPF programs needs root")
+    done = finished([sys.executable, "-c", SWALLOWED], capture_output=True)
+    assert b"Exception ignored" in done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_ctrl_c_while_it_imports_is_no_traceback():
     dice = random.Random(4)
     ended = []
     for _ in range(60):
-        with subprocess.Popen(
-            [sys.executable, "-c", START], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as child:
-            assert child.stdout.read(1) == b"x"
+        with piped([sys.executable, "-c", START]) as child:
+            child.hear(b"x", child.stdout)
             time.sleep(dice.uniform(0, 0.15))
             child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=30)
+            out, err = child.communicate()
             ended.append(child.returncode)
             assert b"Traceback" not in err, err
             assert err.strip() in (b"", b"gretrace: interrupted; nothing is left attached"), err
@@ -200,14 +224,14 @@ def test_what_cannot_be_written_is_one_line_or_none(arguments, tmp_path):
     command = [*GRETRACE, *(str(capture) if a == "CAPTURE" else a for a in arguments)]
 
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        done = finished(command, stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 1
         assert done.stderr == b"gretrace: cannot write what it says (No space left on device)\n"
         # With both, there is nobody to say it to.
-        assert subprocess.run(command, stdout=full, stderr=full, check=False).returncode == 1
+        assert finished(command, stdout=full, stderr=full).returncode == 1
 
     write = closed()
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    done = finished(command, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert done.returncode == 1
     assert done.stderr == b""
@@ -228,7 +252,7 @@ def test_a_libbpf_that_is_too_old_is_one_line():
         "objects._open_mem = binding.bind('bpf_object__of_tomorrow', None)\n"
         "import sys; from gretrace.cli import run; sys.exit(run(['explain-drop', '-c', '1']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = finished([sys.executable, "-c", code], capture_output=True, text=True)
     if "needs root" in done.stderr:
         pytest.skip("loading BPF programs needs root")
     assert done.returncode == 4, done.stderr

@@ -15,6 +15,7 @@ import pytest
 from gretrace import live
 from gretrace.errors import StalledError
 from gretrace.live import Watch
+from tests.children import Child
 
 
 class Pipe:
@@ -73,12 +74,9 @@ def test_what_is_not_done_after_a_while_is_overdue(monkeypatch):
 def child(script, **streams):
     """Run a script that ends once it is told to, or does not."""
     code = "import os, signal, sys, time\nfrom gretrace.live import Watch\n" + script
-    with subprocess.Popen([sys.executable, "-c", code], **streams) as made:
-        try:
-            assert made.stderr.readline() == b"ready\n"
-            yield made
-        finally:
-            made.kill()
+    with Child([sys.executable, "-c", code], **streams) as made:
+        made.hear(b"ready\n")
+        yield made
 
 
 def wait_until_a_second_signal_ends(process, number):
@@ -143,7 +141,7 @@ def test_who_writes_to_nobody_can_still_be_told_to_end():
         time.sleep(0.3)
         begin = time.monotonic()
         writing.terminate()
-        assert b"StalledError" in writing.stderr.read()
+        writing.hear(b"StalledError")
         assert time.monotonic() - begin < live.GRACE + 30
 
 

@@ -13,6 +13,7 @@ from gretrace.errors import PrerequisiteError
 from gretrace.host import tables
 from gretrace.host.namespaces import Departures, Namespace, is_there, own_namespace
 from gretrace.host.tables import SEARCH, TunnelTables
+from tests.children import Child
 
 
 class FakeTable:
@@ -125,7 +126,7 @@ def test_only_what_was_named_is_watched(world):
 
 
 def test_the_end_of_a_process_rings(world):
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     world.found[5] = Namespace(5, Path(f"/proc/{child.pid}/ns/net"), "1")
     before = descriptors()
     table = world.tables.of(5)

@@ -12,6 +12,7 @@ import click
 import gretrace
 from gretrace.engine import libbpf_version
 from gretrace.errors import PrerequisiteError
+from gretrace.live import INTERRUPTS
 
 # A command is the function of its name in the module of its name.
 COMMANDS = {
@@ -38,7 +39,7 @@ class Commands(click.Group):
         self.called = name
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             # All is imported, so that Ctrl-C can be answered from here on; see main().
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            INTERRUPTS.listen()
         return command
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
