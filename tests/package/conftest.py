@@ -4,7 +4,6 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def work():
-    CACHE.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=CACHE))
+    folder = CACHE / "work"
+    if folder.exists():  # of a run that was ended
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
     yield folder
     shutil.rmtree(folder)
 

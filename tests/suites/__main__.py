@@ -10,12 +10,11 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from tests.suites.plan import IN_ONE_KERNEL, KERNELS, LAB, ONE_KERNEL, Suite, plan
+from tests.suites.plan import IN_ONE_KERNEL, KERNELS, LAB, ONE_KERNEL, native, plan
 from tests.suites.report import failures, verdicts, where_time_went
 from tests.suites.runner import AT_ONCE, LOGS, Runner, causes_of
 
 MEASURED = Path(".cache/seconds.json")
-HERE = Suite(name="here", kernel="", engine="both")
 
 
 def say(text=""):
@@ -65,7 +64,8 @@ def main():
         for name, reason in IN_ONE_KERNEL.items():
             say(f"  {name}: {reason}")
 
-    outcomes = Runner([*([] if expression else [HERE]), *suites], say=say).run()
+    # While the kernels are fetched, what needs none.
+    outcomes = Runner([*native(kernels, expression), *suites], say=say).run()
     if not expression:
         keep_measured(measured, outcomes, {suite.name for suite in suites})
 

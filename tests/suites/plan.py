@@ -74,6 +74,21 @@ class Suite:
     expression: str | None = None  # pytest's -k
     whole: bool = False  # part of a whole lab, of which every cause must be seen
     seconds: float = 0  # expected
+    timeout: int = 1200  # seconds, where there is no kernel to boot: a guest looks to its own
+
+
+# What runs without a guest, on this machine's kernel.
+HERE = Suite(name="here", kernel="", engine="both")
+# Builds the packages, and installs them in a bare system.
+PACKAGES = Suite(name="packages", kernel="", engine="-", tests=("tests/package",), seconds=400,
+                 timeout=2400)  # fmt: skip
+
+
+def native(kernels, expression=None):
+    """Suites that need no guest, beside those of `kernels`; an `expression` means the lab alone."""
+    if expression:
+        return []
+    return [HERE, PACKAGES] if set(kernels) == set(KERNELS) else [HERE]
 
 
 def seconds_of(name, kernel, engine, measured):

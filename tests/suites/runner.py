@@ -8,12 +8,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.suites.plan import LAB
+from tests.suites.plan import LAB, PACKAGES
 from tests.suites.report import Outcome, read_results
 
 AT_ONCE = 2
 GUEST_TIMEOUT = 3000  # seconds
-NATIVE_TIMEOUT = 1200  # seconds; a guest looks to its own
 LOGS = Path(".cache/test")
 PYTEST = ".venv/bin/pytest"
 
@@ -26,8 +25,10 @@ def command(suite):
         f"cache_dir=.cache/pytest-{suite.name}",
         f"--junitxml={results_of(suite)}",
     ]
+    if suite == PACKAGES:
+        return ["script/package-test", "--", *results], {}
     if not suite.kernel:
-        return [PYTEST, f"--ignore={LAB}", *results], {}
+        return [PYTEST, f"--ignore={LAB}", *(f"--ignore={t}" for t in PACKAGES.tests), *results], {}
     selection = [*suite.tests, *(f"--deselect={test}" for test in suite.deselected)]
     if suite.expression:
         selection += ["-k", suite.expression]
@@ -64,15 +65,18 @@ class Running:
     process: subprocess.Popen
     started: float = field(default_factory=time.time)
 
+    def kill(self):
+        """End a suite without a kernel, with all that its tests have started."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
 
 class Runner:
     """Runs suites in their order, each as soon as its kernel is there and a place is free."""
 
-    def __init__(self, suites, *, command=command, at_once=AT_ONCE, native_timeout=NATIVE_TIMEOUT,
-                 say=print):  # fmt: skip
+    def __init__(self, suites, *, command=command, at_once=AT_ONCE, say=print):
         self.waiting, self.running, self.outcomes = list(suites), [], []
         self.command, self.at_once, self.say = command, at_once, say
-        self.native_timeout = native_timeout
         self.to_fetch = fetches(suites)
         self.fetching, self.fetched = None, {}  # (kernel, options) -> exit code
 
@@ -85,6 +89,9 @@ class Runner:
                 self.finish()
                 time.sleep(0.2)
         finally:
+            for one in self.running:
+                if not one.suite.kernel:
+                    one.kill()
             for process in [r.process for r in self.running] + [p for p in (self.fetching,) if p]:
                 process.terminate()
                 process.wait()
@@ -123,11 +130,9 @@ class Runner:
 
     def finish(self):
         for one in list(self.running):
-            if not one.suite.kernel and time.time() - one.started > self.native_timeout:
-                self.say(f"--- {one.suite.name}: not done in {self.native_timeout} s, ended")
-                # With all that its tests have started.
-                os.killpg(one.process.pid, signal.SIGKILL)
-                one.process.wait()
+            if not one.suite.kernel and time.time() - one.started > one.suite.timeout:
+                self.say(f"--- {one.suite.name}: not done in {one.suite.timeout} s, ended")
+                one.kill()
             if one.process.poll() is not None:
                 self.running.remove(one)
                 self.end(one.suite, one.process.returncode, one.started)

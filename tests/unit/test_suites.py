@@ -11,13 +11,16 @@ import pytest
 from tests.suites import runner
 from tests.suites.plan import (
     BOTH,
+    HERE,
     IN_ONE_KERNEL,
     KERNELS,
     LAB,
+    PACKAGES,
     SECONDS,
     SOME,
     WHOLE,
     Suite,
+    native,
     plan,
     split,
 )
@@ -87,6 +90,19 @@ def test_the_longest_goes_first():
     seconds = [suite.seconds for suite in plan(KERNELS, FILES)]
     assert seconds == sorted(seconds, reverse=True)
     assert split({"a": 5, "b": 4, "c": 3, "d": 3}, 2) == [["a", "d"], ["b", "c"]]
+
+
+def test_the_packages_are_tested_once_and_not_with_the_rest():
+    arguments, _ = command(PACKAGES)
+    assert arguments[:2] == ["script/package-test", "--"]
+    assert {*PACKAGES.tests, LAB} <= {a.partition("=")[2] for a in command(HERE)[0]}
+    assert Path(*PACKAGES.tests).is_dir()
+
+
+def test_what_runs_without_a_guest():
+    assert native(KERNELS) == [HERE, PACKAGES]
+    assert native(["6.12"]) == [HERE]
+    assert not native(KERNELS, expression="nat")
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -161,13 +177,12 @@ def fake(tmp_path, monkeypatch):
     said = []
 
     def run(*programs):
-        suites = [Suite(name, kernel) for name, kernel, _ in programs]
+        suites = [Suite(name, kernel, timeout=5) for name, kernel, _ in programs]
         code = {name: program for name, _, program in programs}
         made = Runner(
             suites,
             command=lambda suite: ([sys.executable, "-c", code[suite.name]], {"X": suite.name}),
             say=said.append,
-            native_timeout=5,
         )
         return {outcome.suite: outcome for outcome in made.run()}, "\n".join(said)
 
