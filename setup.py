@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What pyproject.toml cannot say of the build: BPF objects, manual pages, completions, commit."""
+"""What pyproject.toml cannot say of the build: BPF objects, pages, completions, commit, scripts."""
 
 import os
 import shutil
@@ -116,5 +116,6 @@ setup(
     },
     data_files=[("share", [])],  # else install_data does not run
     license=LICENSE,
+    scripts=["launch/gretrace", "launch/gretrace-python"],
     license_expression=LICENSE,
 )

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src/gretrace", "bpf", "tests", "bench", "examples", "script", "man")
+FOLDERS = ("src/gretrace", "bpf", "tests", "bench", "examples", "script", "launch", "man")
 SOURCES = [
     path
     for folder in FOLDERS
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.suffix in (".py", ".c", ".h", ".sh") or path.parent.name == "script"
+    if path.suffix in (".py", ".c", ".h", ".sh") or path.parent.name in ("script", "launch")
     if path.is_file() and "objects" not in path.parts  # built
 ]
 

@@ -6,9 +6,11 @@ import sys
 # What `signal` is made of, and there at once: its own import is the longest of this module.
 from _signal import (  # type: ignore[import-not-found]
     SIG_DFL,
+    SIG_IGN,
+    SIG_UNBLOCK,
     SIGINT,
-    default_int_handler,
     getsignal,
+    pthread_sigmask,
     signal,
 )
 
@@ -20,12 +22,18 @@ def main() -> None:
     """Run the command; every failure is one line on stderr and a code of ExitCode.
 
     Ctrl-C is answered in words by the commands. Until they are imported, and after they have
-    ended, it ends the program as it ends any: an exception would come out as a traceback.
+    ended, it ends the program as it ends any: an exception would come out as a traceback. The
+    script that is installed has it held back for as long as Python itself starts.
     """
     global is_own_process  # noqa: PLW0603
     is_own_process = True
     _end_at_interrupt()
-    code = run(None)
+    pthread_sigmask(SIG_UNBLOCK, (SIGINT,))
+    try:
+        code = run(None)
+    except KeyboardInterrupt:
+        # It came while another end was being told.
+        code = 128 + SIGINT
     _end_at_interrupt()
     sys.exit(code)
 
@@ -39,5 +47,5 @@ def run(arguments: list[str] | None) -> int:
 
 def _end_at_interrupt() -> None:
     # One that is ignored, as in the background of a script, stays so.
-    if getsignal(SIGINT) is default_int_handler:
+    if getsignal(SIGINT) is not SIG_IGN:
         signal(SIGINT, SIG_DFL)
