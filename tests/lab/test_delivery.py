@@ -124,6 +124,20 @@ FAULTS = {
         words=("no route",),
         command=f"ip route replace {STRANGER}/32 dev vb",
     ),
+    "martian-destination": Fault(
+        "martian-destination",
+        packet=inside(destination="127.0.0.1"),
+        function=RECEIVE,
+        words=("127.0.0.1", "every host has for itself"),
+        where="peer",
+    ),
+    "martian-destination, class E": Fault(
+        "martian-destination",
+        packet=inside(destination="240.0.0.1"),
+        function=ERROR,
+        words=("240.0.0.1", "reserved"),
+        where="peer",
+    ),
     "martian-source": Fault(
         "martian-source",
         setting("all.rp_filter", 1),

@@ -27,11 +27,11 @@ PURE = {"errors", "model", "commands", "plain", "wire", "kernel", "verdicts", "r
 DOORS = {
     "bcc": {"engine"},
     "dpkt": {"capture"},
-    "pyroute2": {"host.iproute", "host.routes", "host.tunnels", "keepalive.trial"},
+    "pyroute2": {"host.iproute", "host.routes", "host.rules", "host.tunnels", "keepalive.trial"},
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"engine", "host.namespaces", "host.privileges"},
-    "socket": {"host.netlink", "host.ipsec", "live", "keepalive.trial"},
+    "socket": {"host.neighbours", "host.netlink", "host.ipsec", "live", "keepalive.trial"},
     "subprocess": {"host.firewall"},
 }
 

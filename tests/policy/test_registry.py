@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from gretrace.verdicts import CAUSES
+from gretrace.verdicts.doubts import DOUBTS
 from gretrace.verdicts.table import causes_page
 
 ROOT = Path(__file__).parents[2]
@@ -35,16 +36,23 @@ CONTRACT = [
     "rp-filter",
     "martian-source",
     "keepalive-unanswered",
+    "health-check-unanswered",
+    "no-handler",
+    "martian-destination",
     "forwarding-off",
     "no-route",
     "firewall",
     "tc-drop",
     "xdp-drop",
     "mtu",
+    "no-neighbour",
     "tx-no-route",
     "tx-loop",
     "tx-mtu",
     "tx-no-neighbour",
+    "tx-no-nbma",
+    "tx-link-down",
+    "tx-remote-own",
     "other",
 ]
 
@@ -59,6 +67,10 @@ def test_every_cause_says_what_it_means():
     for cause in CAUSES:
         assert cause.meaning
         assert cause.recognise.__doc__
+
+
+def test_every_cause_says_how_sure_it_is():
+    assert DOUBTS.keys() == {cause.name for cause in CAUSES}
 
 
 def test_every_cause_is_broken_in_the_lab():

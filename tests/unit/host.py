@@ -8,7 +8,7 @@ from gretrace.commands import HERE
 from gretrace.host.firewall import NO_TOOL
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.surroundings import Nowhere
-from gretrace.model import Route
+from gretrace.model import Device, RefusingRule, Route
 from tests.unit.cases import VB, case
 
 GRE1, LAN = 10, 8
@@ -22,6 +22,23 @@ class FakeHost(Nowhere):
     routes: dict[str, Route] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     chains: tuple | None = None
+    devices: dict[int, Device] = field(default_factory=dict)
+    holders: dict[str, int] = field(default_factory=dict)
+    neighbours: dict[str, str] = field(default_factory=dict)
+    rule: RefusingRule | None = None
+
+    def device(self, ifindex):
+        return self.devices.get(ifindex)
+
+    def holder(self, address):
+        return self.holders.get(str(address))
+
+    def neighbour(self, _ifindex, address):
+        at = self.neighbours.get(str(address))
+        return ip_address(at) if at else None
+
+    def refusing_rule(self, _remote, _source):
+        return self.rule
 
     def sysctl(self, name):
         value = self.settings.get(name)

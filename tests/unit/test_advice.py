@@ -4,10 +4,11 @@
 import pytest
 
 from gretrace.commands import HERE
-from gretrace.model import Confidence, Encap, Where
+from gretrace.model import Confidence, Encap, Place, Where
 from gretrace.verdicts import explain
 from gretrace.verdicts.words import change_command
-from tests.unit.cases import case, tunnel
+from tests.frames import gre_packet
+from tests.unit.cases import A, B, case, tunnel
 from tests.unit.expected import elsewhere, header, lookup, refused
 
 
@@ -51,9 +52,6 @@ def test_a_checksum_that_could_not_be_computed_makes_the_verdict_likely():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("checksum-policy", "remote 20.1.1.2 icsum "),
-        ("checksum-policy, none came", "remote 20.1.1.2 noicsum "),
-        ("checksum-policy, before the number", "noicsum iseq "),
         ("sequence-policy", "noiseq "),
         ("sequence-old", "noiseq "),
         ("sequence-old, over IPv6", "noiseq hoplimit 255"),
@@ -106,6 +104,22 @@ def test_over_ipv6_iproute2_sums_udp_by_itself(csum6, words):
     assert text.endswith(f"hoplimit 255 encap fou encap-sport auto encap-dport 5555{words}")
 
 
+def test_checksums_become_those_of_the_peer_both_ways():
+    assert "remote 20.1.1.2 icsum ocsum " in f"{commands(refused, 'checksum-policy')[0]} "
+
+
+def test_checksums_of_ours_that_the_peer_does_not_want_go_both_ways():
+    ours = tunnel(icsum=True, ocsum=True)
+    refusal = case(gre_packet(A, B), ours, place=Place("ip_tunnel_rcv", "ip_tunnel"))
+    assert "noicsum noocsum" in explain(refusal).finding.fix[0].command.text
+
+
+def test_a_checksum_that_is_received_only_stays_so():
+    ours = tunnel(icsum=True)
+    refusal = case(gre_packet(A, B), ours, place=Place("ip_tunnel_rcv", "ip_tunnel"))
+    assert "ocsum" not in explain(refusal).finding.fix[0].command.text.replace("noicsum", "")
+
+
 def test_a_tunnel_is_made_anew_as_what_the_peer_sends():
     assert "type gretap " in commands(lookup, "wrong-type, frames in gre")[0]
     assert "type ip6erspan " in commands(lookup, "wrong-type, ERSPAN in ip6gre")[0]
@@ -114,8 +128,14 @@ def test_a_tunnel_is_made_anew_as_what_the_peer_sends():
         "type erspan local 20.1.1.1 remote 20.1.1.2 ikey 7 okey 7 iseq oseq"
         in (commands(lookup, "wrong-type, ERSPAN to gretap")[0])
     )
-    nobody_takes_it = finding(lookup, "wrong-type, no EtherType")
+    nobody_takes_it = finding(lookup, "no-handler, no EtherType")
     assert [(fix.where, fix.command) for fix in nobody_takes_it.fix] == [(Where.PEER, None)]
+
+
+def test_who_speaks_nhrp_is_missing_here():
+    (fix,) = finding(lookup, "no-handler").fix
+    assert fix.where is Where.HERE
+    assert "DMVPN" in fix.note
 
 
 def test_a_tunnel_is_made_where_its_packets_arrive():

@@ -3,6 +3,7 @@
 
 import ctypes
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from gretrace.engine.wanted import Wanted
 from gretrace.explain.drops import AT_ONCE, PAUSE, REST, Explainer, _Teller, follow
 from gretrace.host.namespaces import Namespace
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Traffic
+from gretrace.model import Route, Traffic
 from tests.frames import gre_packet
 from tests.unit.cases import NETNS, VB, A, B, tunnel
 
@@ -79,6 +80,9 @@ class FakeTable:
 
     def link_name(self, _ifindex):
         return "vb"
+
+    def route(self, *_asked):
+        return Route()
 
 
 class FakeTables:
@@ -228,6 +232,39 @@ def test_following_ends_at_the_limit():
     follow(made, watch, output, limit=5, tell=lambda _: None)
     assert output.shown == [("key-mismatch", 5)]
     assert len(watch.actions) == 1
+
+
+class Taking(FakeTable):
+    """A table whose tunnels have each received five packets."""
+
+    namespace = Namespace(NETNS, None)
+
+    def traffic(self, _ifindex):
+        return Traffic(5, 1, received_while_watching=5)
+
+
+def swallowing(*tunnels, wanted=None):
+    made = Explainer(FakeDrops(), FakeTables(Taking(*tunnels)), wanted or Wanted(), dict)
+    return [report for _, report, _ in made.swallowed()]
+
+
+FALLBACK = tunnel("gre0", local=None, remote=None, fallback=True, ifindex=VB)
+
+
+def test_what_the_fallback_took_is_told_in_the_end():
+    (report,) = swallowing(FALLBACK, tunnel("gre1", up=False))
+    finding = report.verdict.finding
+    assert (report.verdict.cause, report.count, finding.tunnel) == ("fallback-taken", 5, "gre1")
+    assert "gre0" in finding.summary
+    assert finding.summary.endswith("gre1 is down.")
+    assert finding.fix[0].command.text == "ip link set dev gre1 up"
+
+
+def test_a_fallback_that_is_down_or_a_tunnel_of_another_kind_is_no_matter():
+    assert not swallowing(replace(FALLBACK, up=False), tunnel("gre1", up=False))
+    (report,) = swallowing(FALLBACK, tunnel("gre1", kind="gretap", up=False))
+    assert "no tunnel fits them" in report.verdict.finding.summary
+    assert not swallowing(FALLBACK, tunnel("gre1", up=False), wanted=Wanted(key=1))
 
 
 def test_lost_packets_are_told_and_count():

@@ -15,6 +15,7 @@ from tests.unit.cases import A, B, case, drop, tunnel
 
 SECOND = 10**9
 KEYS = [
+    "id",
     "time", "first_seen", "cause", "count", "netns", "iif", "family", "remote", "local", "key",
     "flags", "protocol", "inner", "tunnel", "summary", "evidence", "fix", "kernel", "confidence",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from gretrace.kernel.quiet import quiet
 from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
 from tests.frames import gre_packet, ipv4, ipv6
-from tests.unit.cases import A, B, case, tunnel
+from tests.unit.cases import ONCE_HEARD, A, B, case, tunnel
 from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused, sending
 
 OTHER = "20.1.1.99"
@@ -104,7 +104,7 @@ def test_a_tunnel_that_is_down_too_is_set_up_as_well():
     assert fixes[1].command.text == "ip link set dev gre1 up"
 
 
-IN_USE = Traffic(received=9, sent=5, received_while_watching=2, received_lately=1)
+IN_USE = Traffic(received=9, sent=5, received_while_watching=2)
 
 
 @pytest.mark.parametrize("packet", [keyed(2), keyed(None), gre_packet(A, OTHER, key=1)])
@@ -115,6 +115,29 @@ def test_a_tunnel_that_is_in_use_is_left_alone(packet):
     assert finding.confidence is Confidence.LIKELY
     assert finding.fix[0].command.text.startswith("ip link add dev gre2 type gre")
     assert not any("change" in str(fix.command) for fix in finding.fix)
+
+
+def test_what_was_heard_once_may_have_changed_for_good():
+    finding = explain(case(keyed(2), tunnel(key=1), traffic={10: ONCE_HEARD})).finding
+    assert finding.confidence is Confidence.LIKELY
+    first, *_, last = finding.fix
+    assert first.command.text.startswith("ip link add dev gre2")
+    assert "own peer that has changed" in last.note
+    assert last.command.text.startswith("ip link change dev gre1")
+
+
+def test_no_command_changes_one_of_several_that_are_as_near():
+    several = [tunnel(f"gre{n}", key=n, ifindex=10 + n) for n in range(1, 6)]
+    finding = explain(case(keyed(9), *several)).finding
+    assert "gre1, gre2, gre3, gre4 and gre5" in finding.summary
+    assert finding.confidence is Confidence.LIKELY
+    assert finding.fix[0].command.text.startswith("ip link add dev gre6")
+    assert not any("change" in str(fix.command) for fix in finding.fix)
+
+
+def test_very_many_that_are_as_near_are_counted():
+    several = [tunnel(f"gre{n}", key=n, ifindex=10 + n) for n in range(1, 31)]
+    assert ", and 14 more," in explain(case(keyed(99), *several)).finding.summary
 
 
 def test_nat_advises_here_path_and_peer():

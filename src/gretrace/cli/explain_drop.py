@@ -28,6 +28,7 @@ from gretrace.host.features import has_gre, require_privilege
 from gretrace.host.firewall import Rulesets
 from gretrace.live import Watch
 from gretrace.model import Address
+from gretrace.plain import plain
 
 ONLY_LIVE = ("all_netns", "iif", "duration", "engine", "ready_file", "capacity")
 
@@ -112,6 +113,9 @@ def _watch(
         explainer = Explainer(drops, tables, wanted, drop_reasons, rulesets)
         stack.enter_context(watch)
         announce_ready(voice, ready_file)
+        for table in tables.opened():
+            for name in table.native_xdp():
+                voice.note(f"native XDP on {plain(name)} may drop GRE unseen")
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
         follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)

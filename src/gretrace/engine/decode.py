@@ -52,12 +52,12 @@ def decode_drop(
     k = DropKey.from_buffer_copy(key.ljust(ctypes.sizeof(DropKey), b"\0"))
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
     seen, marks = k.tuple, k.tuple.marks
+    named = parse_place(place, k.location)
     packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length, in_udp=marks & _IN_UDP != 0)
     if packet and packet.gre and marks & _UNSUMMED:
         # The bytes do not say it yet, and the kernel does not ask them (skb_csum_unnecessary()).
         packet = replace(packet, gre=replace(packet.gre, checksum_valid=True))
-    named = parse_place(place, k.location)
-    return Drop(
+    drop = Drop(
         place=named,
         reason=reasons.get(k.reason, f"reason {k.reason:#x}") if reasons else None,
         netns=seen.netns,
@@ -71,10 +71,15 @@ def decode_drop(
         protocol=seen.gre_protocol if packet is None or packet.gre is None else None,
         is_pulled=marks & _PULLED != 0,
         is_routed=marks & _ROUTED != 0,
-        is_sent=is_sent(named, marks & _SENT_MARK != 0),
+        is_sent=not k.leaving_by and is_sent(named, marks & _SENT_MARK != 0),
         leaving_by=k.leaving_by,
         below=_outer(seen) if marks & _BRIDGED else None,
     )
+    if packet and packet.gre and receive.is_refusal(drop, packet.family):
+        # A tunnel refuses a packet after its checksum was found right.
+        gre = replace(packet.gre, checksum_valid=True if packet.gre.has_checksum else None)
+        return replace(drop, packet=replace(packet, gre=gre))
+    return drop
 
 
 def _outer(seen: GreTuple) -> Tuple:

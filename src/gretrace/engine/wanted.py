@@ -18,6 +18,12 @@ class Wanted:
     ifindex: int | None = None
     netns: int | None = None
 
+    @property
+    def is_choosy(self) -> bool:
+        """Whether it admits only some of the packets of a namespace."""
+        chosen = (self.remote, self.local, self.key, self.ifindex)
+        return self.no_key or any(value is not None for value in chosen)
+
     def to_record(self) -> TupleFilter:
         """Build struct tuple_filter, the form that runs in the kernel."""
         record = TupleFilter()

@@ -14,6 +14,7 @@ from gretrace.engine.decode import decode_drop
 from gretrace.engine.wanted import Wanted
 from gretrace.explain.faults import Faults
 from gretrace.explain.losses import Losses
+from gretrace.explain.swallowed import find_swallowed
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
@@ -73,6 +74,8 @@ class Explainer:
         # Packets that were freed by design, by the words that say so.
         self.freed: Counter[str] = Counter()
         self.faults = Faults()
+        # Packets told of as taken by a fallback device, by namespace and device.
+        self._taken: Counter[tuple[int, int]] = Counter()
         # When the table was read, and how long that took, in seconds.
         self._read_at = self._reading = 0.0
         # What was read of each namespace, by its inode, during one look at the drops.
@@ -145,6 +148,21 @@ class Explainer:
             if tunnel.up and not tunnel.fallback and (traffic := table.traffic(tunnel.ifindex))
         }
 
+    def swallowed(self) -> Iterator[Seen]:
+        """Tell of what fallback devices took and nobody dropped, unless packets were chosen."""
+        if self._wanted.is_choosy:
+            return
+        for table in self._tables.opened():
+            for drop, verdict, tunnel in find_swallowed(table, self._taken):
+                yield self.totals.add(
+                    drop,
+                    verdict,
+                    tuple_of(drop, table.tables),
+                    count=drop.count,
+                    iif=tunnel.name,
+                    namespace=table.namespace.name,
+                )
+
     @property
     def total(self) -> int:
         """How many packets were dropped so far, explained or not."""
@@ -160,9 +178,12 @@ class Explainer:
         if drop.on_tunnel and not self._wanted.admits(seen):
             return None
         iif = table.link_name(drop.ifindex) if table else None
+        verdict = self._judge(drop, table, iif)
+        if verdict.cause == "fallback-taken" and drop.on_tunnel:
+            self._taken[drop.netns, drop.ifindex] += fresh
         return self.totals.add(
             drop,
-            self._judge(drop, table, iif),
+            verdict,
             seen,
             count=fresh,
             iif=iif,
@@ -184,7 +205,8 @@ class Explainer:
         leaving_by = table.link_name(drop.leaving_by) if drop.leaving_by else None
         case = Case(drop, table.tables, traffic, iif, leaving_by, table.namespace.reached, host)
         # Filled in late, as the case finds the candidates; they do not depend on it.
-        traffic.update(host.traffic(candidate.tunnel for candidate in case.candidates))
+        near = [candidate.tunnel for candidate in case.candidates]
+        traffic.update(host.traffic([*near, *filter(None, (case.carrier, case.chosen))]))
         verdict = explain(case)
         if verdict.cause == "other" and table.before is not None:
             # The packet may have died just before the tunnel was changed.
@@ -224,6 +246,7 @@ def follow(
             tell(sentence)
         done = done or (limit is not None and explainer.total >= limit)
         if done:
+            teller.tell(explainer.swallowed(), is_due=True)
             teller.tell_rest()
         if done or is_due:
             due = max(time.monotonic() + TICK, explainer.due(REST))

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TypeAlias
 
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, GRE, Address, Packet, Tunnel
-from gretrace.wire.packet import parse_packet
+from gretrace.wire.packet import KEEPALIVE_BODIES, parse_packet
 
 # As long as an answer may take, in nanoseconds of the capture; a peer asks every few seconds.
 PATIENCE_NS = 3 * 10**9
@@ -166,7 +166,7 @@ def keepalive_inside(packet: Packet) -> Packet | None:
 def is_answer(packet: Packet) -> bool:
     """Whether a packet is what a keepalive carries, by its GRE header, which ends it."""
     gre = packet.gre
-    if gre is None or packet.gre_length != gre.size:
+    if gre is None or packet.gre_length - gre.size not in KEEPALIVE_BODIES:
         return False
     # RouterOS has the protocol of IPv6 in what it sends over IPv6.
     return gre.protocol == 0 or (packet.family == 6 and gre.protocol == ETH_P_IPV6)

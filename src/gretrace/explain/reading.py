@@ -159,9 +159,7 @@ class Reader:
                 before = traffic.get(tunnel.ifindex) or Traffic(
                     accepted, self.replayed.sent(tunnel)
                 )
-                traffic[tunnel.ifindex] = replace(
-                    before, received_while_watching=accepted, received_lately=accepted
-                )
+                traffic[tunnel.ifindex] = replace(before, received_while_watching=accepted)
         return replace(case, traffic=traffic)
 
     def _heard(self) -> dict[str, int]:

@@ -4,6 +4,7 @@
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count as count_up
@@ -29,7 +30,7 @@ from gretrace.model import (
 # What makes two reports the same; see Totals.
 Identity: TypeAlias = tuple[int, int | None, int | None, int | None]
 
-# Cause, place, reason, netns and its cookie, iif, namespace, family, flags, protocol.
+# Cause, place, reason, netns and its cookie, iif, namespace, family, flags, protocol, tunnel.
 _Common: TypeAlias = tuple[
     str,
     Place,
@@ -41,11 +42,13 @@ _Common: TypeAlias = tuple[
     int | None,
     tuple[str, ...],
     int | None,
+    str | None,
 ]
 
 
 # Reports that are counted apart. Strangers can make any number of them.
 REPORTS_AT_MOST = 1 << 17
+VARIANTS_AT_MOST = 8
 # When there are more, so many go at once: to find them takes a look at all.
 LEAVE_AT_ONCE = 1 << 12
 
@@ -59,7 +62,7 @@ class Totals:
     each cause, place and reason: should one of them come again, it is counted anew.
     """
 
-    # Count, time of the first and of the last, number of the tunnel's name.
+    # Count, time of the first and of the last, the report's id.
     _SUM = struct.Struct("=QQQI")
 
     def __init__(self, at_most: int = REPORTS_AT_MOST) -> None:
@@ -68,7 +71,9 @@ class Totals:
         self._sums: dict[Identity, bytes] = {}
         self._common: dict[_Common, int] = {}
         self._numbers = count_up()
-        self._tunnels: dict[str | None, int] = {}
+        self._ids = count_up(1)
+        # Numbers in `_common` that differ in the tunnel alone, by all else.
+        self._variants: dict[_Common, list[int]] = {}
         # Reports and packets that were let go of, by cause, place and reason.
         self._rest: dict[tuple[str, Place, str | None], tuple[int, int]] = {}
         self.packets = 0
@@ -95,36 +100,38 @@ class Totals:
             seen.family,
             seen.flags,
             seen.protocol,
+            verdict.finding.tunnel,
         )
-        identity = (
-            self._number(common),
+        ends = (
             None if seen.remote is None else int(seen.remote),
             None if seen.local is None else int(seen.local),
             seen.key,
         )
+        identity = (self._number(common), *ends)
         self.packets += count
         first_ns, last_ns = drop.first_ns, drop.last_ns
         known = self._sums.pop(identity, None)
         if known:
-            before, first, last, _ = self._SUM.unpack(known)
+            before, first, last, number = self._SUM.unpack(known)
             count, first_ns, last_ns = count + before, min(first, first_ns), max(last, last_ns)
-        tunnel = self._tunnels.setdefault(verdict.finding.tunnel, len(self._tunnels))
-        self._sums[identity] = self._SUM.pack(count, first_ns, last_ns, tunnel)
+        else:
+            number = next(self._ids) % (1 << 32)
+            verdict = self._with_former(verdict, common, ends)
+        self._sums[identity] = self._SUM.pack(count, first_ns, last_ns, number)
         if len(self._sums) > self._at_most:
             self._make_room()
-        report = Report(verdict, drop, iif, namespace, seen, count, first_ns, last_ns)
+        report = Report(verdict, drop, iif, namespace, seen, count, first_ns, last_ns, number)
         return identity, report, not known
 
     def __iter__(self) -> Iterator[Total]:
         """Yield all, the longest idle first, then the sums of those that were let go of."""
         commons = {number: common for common, number in self._common.items()}
-        tunnels = list(self._tunnels)
         for (common, remote, local, key), packed in self._sums.items():
-            cause, _, _, netns, _, iif, namespace, family, flags, protocol = commons[common]
-            count, _, _, tunnel = self._SUM.unpack(packed)
+            cause, _, _, netns, _, iif, namespace, family, flags, protocol, tunnel = commons[common]
+            count, *_ = self._SUM.unpack(packed)
             ends = _address(family, remote), _address(family, local)
             seen = Tuple(family, *ends, key, flags, protocol)
-            yield Total(cause, tunnels[tunnel], netns, iif, namespace, seen, count)
+            yield Total(cause, tunnel, netns, iif, namespace, seen, count)
         unknown = Tuple(None, None, None, None, (), None)
         for (cause, _, _), (reports, count) in self._rest.items():
             yield Total(cause, None, 0, None, None, unknown, count, reports)
@@ -133,12 +140,33 @@ class Totals:
         number = self._common.get(common)
         if number is None:
             number = self._common[common] = next(self._numbers)
+            variants = self._variants.setdefault((*common[:-1], None), [])
+            # A host has few tunnels that one tuple can be laid to; the latest are enough.
+            variants.append(number)
+            del variants[:-VARIANTS_AT_MOST]
         return number
+
+    def _with_former(
+        self, verdict: Verdict, common: _Common, ends: tuple[int | None, int | None, int | None]
+    ) -> Verdict:
+        """Say so where packets of this tuple were laid to another tunnel, or to none, before."""
+        own = self._common[common]
+        for number in self._variants.get((*common[:-1], None), ()):
+            former = self._sums.get((number, *ends)) if number != own else None
+            if former:
+                *_, told_as = self._SUM.unpack(former)
+                said = f"Others of the same addresses and key are report {told_as}, not of "
+                said += f"{verdict.finding.tunnel or 'no tunnel'}."
+                evidence = (*verdict.finding.evidence, said)
+                return replace(verdict, finding=replace(verdict.finding, evidence=evidence))
+        return verdict
 
     def _make_room(self) -> None:
         """Let go of the longest idle of the most numerous, never of the latest."""
         numbers = Counter(identity[0] for identity in self._sums)
         self._common = {common: n for common, n in self._common.items() if n in numbers}
+        kept = {(*common[:-1], None) for common in self._common}
+        self._variants = {base: those for base, those in self._variants.items() if base in kept}
         most = numbers.most_common(1)[0][0]
         cause, place, reason, *_ = next(c for c, n in self._common.items() if n == most)
         alike = (identity for identity in self._sums if identity[0] == most)

@@ -13,7 +13,7 @@ from gretrace.host.namespaces import all_namespaces, entered
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Address, Route, Traffic, Tunnel
+from gretrace.model import Address, Device, RefusingRule, Route, Traffic, Tunnel
 
 PROC_SYS = Path("/proc/sys")
 
@@ -71,6 +71,22 @@ class Host:
         if asked not in self._routes:
             self._routes[asked] = self._table.route(*asked)
         return self._routes[asked]
+
+    def device(self, ifindex: int) -> Device | None:
+        """Return the state of a device; None when there is none, or not any more."""
+        return self._table.device(ifindex)
+
+    def holder(self, address: Address) -> int | None:
+        """Return the index of the device that has an address, whatever its VRF."""
+        return self._table.holder(address)
+
+    def neighbour(self, ifindex: int, address: Address) -> Address | None:
+        """Return where on the underlay a neighbour on a tunnel lives, if anybody said it."""
+        return self._table.neighbour(ifindex, address)
+
+    def refusing_rule(self, remote: Address, source: Address | None) -> RefusingRule | None:
+        """Return the rule by which the way to an address is refused, but for the main table."""
+        return self._table.refusing_rule(remote, source)
 
     def addresses(self, ifindex: int) -> Sequence[Address]:
         """Return the addresses of a device."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # linux/socket.h and uapi/linux/rtnetlink.h
 AF_INET, AF_INET6 = 2, 10
-RTN_LOCAL = 2
+AF_OF_VERSION = {4: AF_INET, 6: AF_INET6}
+RTN_LOCAL, RTN_BROADCAST = 2, 3
 
 
 # Addresses that are nobody's (RFC 5737, RFC 3849): their way is the default route's.
@@ -50,6 +51,7 @@ def ask_route(
         gateway=_parse(message.get_attr("RTA_GATEWAY")),
         mtu=known_mtu or (link.mtu if link else None),
         is_own=message["type"] == RTN_LOCAL,
+        is_broadcast=message["type"] == RTN_BROADCAST,
     )
 
 

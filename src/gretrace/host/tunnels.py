@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 from gretrace.host.gre_link import read_tunnel
 from gretrace.host.iproute import open_iproute
 from gretrace.host.namespaces import Namespace, entered
+from gretrace.host.neighbours import link_layer_address
 from gretrace.host.netlink import Link, LinkChanges, Links
-from gretrace.host.routes import ask_route, find_detour
+from gretrace.host.routes import AF_OF_VERSION, ask_route, find_detour
+from gretrace.host.rules import find_refusing_rule
 from gretrace.kernel.kinds import KINDS, Kind
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Address, Route, Traffic, Tunnel
+from gretrace.model import Address, Device, RefusingRule, Route, Traffic, Tunnel
 
 if TYPE_CHECKING:
     from pyroute2.iproute import IPRoute
 
+IFF_UP, IFF_RUNNING = 0x1, 0x40  # uapi/linux/if.h
 # To ask for a link costs about twice as much as to be told of it among all.
 WORTH_A_DUMP = 0.5
 KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
@@ -37,7 +40,6 @@ class TunnelTable:
             self._changes = LinkChanges()
         self.cookie = self._links.cookie()
         self._received_at_start: dict[int, int] = {}
-        self._received_at_last_look: dict[int, int] = {}
         self._names: dict[int, str] = {}
         self._known: dict[int, Tunnel] = {}
         self._bound_elsewhere: set[int] = set()
@@ -95,9 +97,7 @@ class TunnelTable:
         known, kind = self._known.get(ifindex), KINDS.get(link.kind or "")
         if known and (kind is None or self._tunnel(link, kind) != known):
             self._stale.add(ifindex)
-        traffic = self._traffic(link)
-        self._received_at_last_look[ifindex] = traffic.received
-        return traffic
+        return self._traffic(link)
 
     def counters(self, ifindex: int) -> dict[str, int] | None:
         """Read all counters of a link (struct rtnl_link_stats64); None when it is gone."""
@@ -129,6 +129,41 @@ class TunnelTable:
         local = source or (tunnel.local if tunnel else None)
         detour = find_detour(self._iproute, self._links, remote, local, self._known)
         return replace(route, detour=detour)
+
+    def native_xdp(self) -> list[str]:
+        """Return the names of devices with an XDP program of the driver's or the card's."""
+        return [link.name for link in self._links.dump() if link.has_native_xdp]
+
+    def device(self, ifindex: int) -> Device | None:
+        """Return the state of a device; None when there is none, or not any more."""
+        link = self._links.get(ifindex)
+        if link is None:
+            return None
+        master = self._links.get(link.master) if link.master else None
+        return Device(
+            link.index,
+            link.name,
+            up=bool(link.flags & IFF_UP),
+            carrier=bool(link.flags & IFF_RUNNING),
+            vrf=master.name if master and master.kind == "vrf" else None,
+        )
+
+    def holder(self, address: Address) -> int | None:
+        """Return the index of the device that has an address, whatever its VRF."""
+        for message in self._iproute.get_addr(family=AF_OF_VERSION[address.version]):
+            own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if own and ip_address(own) == address:
+                return int(message["index"])
+        return None
+
+    def neighbour(self, ifindex: int, address: Address) -> Address | None:
+        """Return where on the underlay a neighbour on a tunnel lives, if anybody said it."""
+        with entered(self.namespace):
+            return link_layer_address(ifindex, address)
+
+    def refusing_rule(self, remote: Address, source: Address | None) -> RefusingRule | None:
+        """Return the rule by which the way to an address is refused, but for the main table."""
+        return find_refusing_rule(self._iproute, remote, source)
 
     def link_name(self, ifindex: int) -> str | None:
         """Return the name of a link; None when there is none, or not any more."""
@@ -172,8 +207,7 @@ class TunnelTable:
         # Before the tunnels, which are told the names of the links that they are bound to.
         self._names.update((link.index, link.name) for link in links)
         for index in gone:
-            for kept in (self._names, self._known, self._received_at_start,
-                         self._received_at_last_look):  # fmt: skip
+            for kept in (self._names, self._known, self._received_at_start):
                 kept.pop(index, None)
         self._bound_elsewhere -= stale
         self._bound_elsewhere |= {link.index for link in links if link.is_bound_elsewhere}
@@ -205,10 +239,7 @@ class TunnelTable:
         counters = link.counters()
         received = counters["rx_packets"]
         at_start = self._received_at_start.get(link.index, received)
-        at_last_look = self._received_at_last_look.get(link.index, at_start)
-        return Traffic(
-            received, counters["tx_packets"], received - at_start, received - at_last_look
-        )
+        return Traffic(received, counters["tx_packets"], received - at_start)
 
 
 def _place(tunnel: Tunnel) -> tuple[int, int]:

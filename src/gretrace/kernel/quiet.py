@@ -17,7 +17,19 @@ PARTS = ("skb_release_data",)
 
 # The tunnel has done its work: the packet reached the protocol that it was for.
 # net/ipv6/icmp.c icmpv6_rcv() frees even the neighbour discovery that it has answered so.
-DELIVERED = ("tcp_", "udp", "__udp", "icmp", "igmp", "ndisc_", "mld_", "ping_", "sctp_", "arp_")
+DELIVERED = (
+    "tcp_",
+    "udp",
+    "__udp",
+    "icmp",
+    "igmp",
+    "ndisc_",
+    "mld_",
+    "ping_",
+    "sctp_",
+    "arp_",
+    "pim",
+)
 
 # Where a multicast packet ends that no group of this host wants: a peer's routing
 # protocol greets whoever listens.
@@ -29,6 +41,9 @@ FORWARDERS = ("ip_forward", "ip6_forward")
 # br_forward() and br_flood() of net/bridge/br_forward.c: the port that a frame came by is the
 # only one that it could go to. Compilers put them into their caller.
 SWITCHES = ("br_forward", "br_flood", "br_handle_frame_finish", "br_handle_frame")
+
+# net/llc/llc_input.c and net/802: what has no EtherType, as CDP and STP have none.
+LINK_LAYER = ("llc_rcv", "snap_rcv", "stp_pdu_rcv")
 
 # Where a frame ends that generic XDP or tc drops, which are somebody's will.
 PROGRAMMED = ("XDP", "TC_INGRESS", "TC_EGRESS", "NETFILTER_DROP", "NETFILTER_INGRESS")
@@ -90,7 +105,7 @@ def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:
 def _is_unspoken(drop: Drop, tunnel: Tunnel | None) -> bool:
     """Of neighbours that greet each other (LLDP, CDP, STP), and whatever else a switch floods."""
     is_frame = tunnel is not None and kind_of(tunnel).is_ethernet and not drop.is_sent
-    return is_frame and drop.reason == "UNHANDLED_PROTO"
+    return is_frame and (drop.reason == "UNHANDLED_PROTO" or drop.place.function in LINK_LAYER)
 
 
 def _is_switched_back(drop: Drop, tunnel: Tunnel | None) -> bool:

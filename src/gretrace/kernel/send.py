@@ -8,7 +8,7 @@ ip6_tnl_xmit() refuses; then net/ipv4/ip_output.c, net/core/neighbour.c and net/
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gretrace.kernel.kinds import mtu_that_fits
 from gretrace.kernel.lookup import Query, Tables
@@ -46,6 +46,7 @@ class Sending:
     way: Route = field(default_factory=Route)
     circle: Sequence[Tunnel] = ()  # the tunnels that the way leads through, if it ends in one
     is_inside: bool = True  # not encapsulated yet
+    hop: Address | None = None  # of a tunnel to anywhere: the neighbour that lives at `remote`
 
     @property
     def is_known(self) -> bool:
@@ -72,7 +73,7 @@ def no_next_hop(s: Sending) -> bool | None:
     """The tunnel has no remote, and nothing says where the next hop lives."""
     if s.tunnel is None:
         return None
-    return None if s.tunnel.remote is None and not s.tunnel.external else False
+    return None if s.remote is None and not s.tunnel.external else False
 
 
 @step(_TUNNEL4, _TUNNEL6, counts=("tx_carrier_errors", "tx_errors"))
@@ -137,8 +138,10 @@ def sending_of(drop: Drop, tables: Tables | None, host: Surroundings) -> Sending
         return Sending(packet)
     if drop.on_tunnel:
         tunnel = tables.by_ifindex(drop.ifindex)
-        if tunnel is None or tunnel.remote is None:
-            return Sending(packet, tunnel)
+        if tunnel is None:
+            return Sending(packet)
+        if tunnel.remote is None:
+            return _to_neighbour(packet, tunnel, tables, host)
         return _sending(packet, tunnel, tunnel.remote, tables, host, is_inside=True)
     if packet is None or packet.gre is None or not drop.is_sent:
         return Sending(packet, is_inside=False)
@@ -184,6 +187,20 @@ def _sending(
     return Sending(
         packet, tunnel, remote, way, _circle(tunnel, way, tables, host), is_inside=is_inside
     )
+
+
+def _to_neighbour(
+    packet: Packet | None, tunnel: Tunnel, tables: Tables, host: Surroundings
+) -> Sending:
+    """Tell the way of a tunnel to anywhere, where a neighbour entry says it."""
+    if packet is None or tunnel.external:
+        return Sending(packet, tunnel)
+    way = host.route(packet.local)
+    hop = (way.gateway if way.device == tunnel.ifindex else None) or packet.local
+    remote = host.neighbour(tunnel.ifindex, hop)
+    if remote is None:
+        return Sending(packet, tunnel)
+    return replace(_sending(packet, tunnel, remote, tables, host, is_inside=True), hop=hop)
 
 
 def _circle(tunnel: Tunnel, way: Route, tables: Tables, host: Surroundings) -> Sequence[Tunnel]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from gretrace.commands import Netns
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Address, Route
+from gretrace.model import Address, Device, RefusingRule, Route
 
 
 class Surroundings(Protocol):
@@ -26,6 +26,18 @@ class Surroundings(Protocol):
 
     def addresses(self, ifindex: int) -> Sequence[Address]:
         """Return the addresses of a device."""
+
+    def device(self, ifindex: int) -> Device | None:
+        """Return the state of a device; None where it is not known."""
+
+    def holder(self, address: Address) -> int | None:
+        """Return the index of the device that has an address, whatever its VRF."""
+
+    def neighbour(self, ifindex: int, address: Address) -> Address | None:
+        """Return where on the underlay a neighbour on a tunnel lives, if anybody said it."""
+
+    def refusing_rule(self, remote: Address, source: Address | None) -> RefusingRule | None:
+        """Return the rule by which the way to an address is refused, but for the main table."""
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
@@ -54,6 +66,22 @@ class Nowhere:
     def addresses(self, _ifindex: int) -> Sequence[Address]:
         """Know of no address."""
         return ()
+
+    def device(self, _ifindex: int) -> Device | None:
+        """Know of no device."""
+        return None
+
+    def holder(self, _address: Address) -> int | None:
+        """Know of no address."""
+        return None
+
+    def neighbour(self, _ifindex: int, _address: Address) -> Address | None:
+        """Know of no neighbour."""
+        return None
+
+    def refusing_rule(self, _remote: Address, _source: Address | None) -> RefusingRule | None:
+        """Know of no rule."""
+        return None
 
     def firewall(self) -> Ruleset:
         """Know of no ruleset."""

@@ -42,7 +42,9 @@ from gretrace.model.report import (
     Where,
 )
 from gretrace.model.tunnel import (
+    Device,
     Encap,
+    RefusingRule,
     Route,
     Traffic,
     Tunnel,
@@ -59,6 +61,7 @@ __all__ = [
     "Address",
     "Confidence",
     "Decision",
+    "Device",
     "Drop",
     "Encap",
     "Fault",
@@ -69,6 +72,7 @@ __all__ = [
     "Keepalive",
     "Packet",
     "Place",
+    "RefusingRule",
     "Report",
     "Responder",
     "Route",

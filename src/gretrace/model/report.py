@@ -75,6 +75,7 @@ class Report:
     count: int
     first_ns: int  # CLOCK_REALTIME
     last_ns: int
+    id: int = 0  # the same for all that is said of this report during a run
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,26 @@ class Traffic:
     received: int
     sent: int
     received_while_watching: int = 0
-    received_lately: int = 0  # since the last time that anyone looked
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A network device, as far as what stands on it depends on it."""
+
+    ifindex: int
+    name: str
+    up: bool
+    carrier: bool
+    vrf: str | None = None  # the VRF that it is enslaved to
+
+
+@dataclass(frozen=True, slots=True)
+class RefusingRule:
+    """A rule of policy routing by which a way is refused."""
+
+    priority: int
+    table: int | None  # whose route refuses; None: the rule itself does
+    kind: str  # unreachable, prohibit or blackhole
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,7 @@ class Route:
     gateway: Address | None = None  # None: the address is on the device's own link
     mtu: int | None = None  # of the path, as far as this host knows
     is_own: bool = False  # the address is one of this host
+    is_broadcast: bool = False  # the address is that of all hosts of a network of this host
     error: int | None = None  # errno of the kernel's refusal; None too where it was not asked
     # Where the way leads into a GRE tunnel, or is refused: one that does not, if there is any.
     detour: "Route | None" = None

@@ -14,6 +14,7 @@ def to_record(report: Report) -> dict[str, Any]:
     """Build the object; absent values are None, so that key 0 and no key stay apart."""
     drop, seen, finding = report.drop, report.tuple, report.verdict.finding
     return {
+        "id": report.id,
         "time": show_time(report.last_ns),
         "first_seen": show_time(report.first_ns),
         "cause": report.verdict.cause,

@@ -9,22 +9,17 @@ from typing import Any
 
 from gretrace.commands import HERE, Netns
 from gretrace.kernel import receive, send, stack
-from gretrace.kernel.lookup import Candidate, Match, Mismatch, Pass, Query, Tables
+from gretrace.kernel.kinds import kind_of
+from gretrace.kernel.lookup import Candidate, Match, Pass, Query, Tables
 from gretrace.kernel.passage import Passage
 from gretrace.kernel.send import Sending, sending_of
 from gretrace.kernel.stack import Stay
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import Step
-from gretrace.model import ETH_P_IPV6, GRE, Drop, Packet, Traffic, Tunnel
-
-
-@dataclass(frozen=True, slots=True)
-class NearMiss:
-    """The tunnel that was meant, as far as one can tell, and the fault that kept it."""
-
-    tunnel: Tunnel
-    fault: Mismatch
-    is_down_too: bool
+from gretrace.model import ETH_P_IPV6, GRE, Address, Drop, Packet, Traffic, Tunnel
+from gretrace.verdicts.near import NearMiss, find_near_miss, is_in_use
+from gretrace.verdicts.returned import carries_own_answer, sent_to_itself
+from gretrace.wire.packet import KEEPALIVE_BODIES
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,9 @@ class Case:
     @property
     def missed(self) -> Query | None:
         """The lookup that found no tunnel, if that is how the packet died."""
-        return self.query if self.tables and self.is_at(receive.no_tunnel) else None
+        if self.own_remote or not self.tables or not self.is_at(receive.no_tunnel):
+            return None
+        return self.query
 
     @cached_property
     def fits_elsewhere(self) -> tuple[Netns | None, Match] | None:
@@ -170,7 +167,7 @@ class Case:
         return (
             # RouterOS has the protocol of IPv6 in what it sends over IPv6.
             packet.gre.protocol in (0, ETH_P_IPV6)
-            and not packet.payload
+            and packet.gre_length - packet.gre.size in KEEPALIVE_BODIES
             and tunnel.local in (None, packet.remote)
             and tunnel.remote in (None, packet.local)
         )
@@ -178,9 +175,47 @@ class Case:
     @property
     def delivered(self) -> Packet | None:
         """The inner packet that a tunnel of the user's has received, and that died after it."""
+        if self.is_health_check or self.is_echoed or self.own_remote:
+            return None
+        return self._received
+
+    @property
+    def _received(self) -> Packet | None:
         if not self.drop.on_tunnel or self.drop.is_sent or self.is_keepalive:
             return None
         return None if self.carrier and self.carrier.fallback else self.packet
+
+    @cached_property
+    def is_health_check(self) -> bool:
+        """Whether it is a probe that carries its own answer: an echo reply from us to the peer."""
+        return carries_own_answer(self._received, self.carrier, self.host)
+
+    @property
+    def anywhere(self) -> Tunnel | None:
+        """The tunnel of IP without a remote (NBMA) on whose device the packet died."""
+        tunnel = self.carrier
+        if tunnel is None or tunnel.remote or tunnel.external or tunnel.fallback:
+            return None
+        return None if kind_of(tunnel).is_ethernet else tunnel
+
+    @cached_property
+    def is_echoed(self) -> bool:
+        """Whether a tunnel to anywhere sent to its own local address, for want of another."""
+        packet = self._received if self.anywhere else None
+        if packet is None or not self.host.route(packet.remote).is_own:
+            return False
+        return not self.host.route(packet.local).is_own
+
+    @cached_property
+    def own_remote(self) -> Tunnel | None:
+        """The tunnel whose remote is an address of this host, so that this came back to it."""
+        if not self.drop.on_tunnel:
+            return sent_to_itself(self.drop, self.tables)
+        tunnel, inside = self.carrier, self._received
+        if tunnel is None or tunnel.remote is None or inside is None:
+            return None
+        both = (tunnel.remote, inside.remote)
+        return tunnel if all(self.host.route(address).is_own for address in both) else None
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -191,49 +226,25 @@ class Case:
 
     @cached_property
     def near_miss(self) -> NearMiss | None:
-        """The nearest tunnel that lacks just one thing.
-
-        To be down on top of it makes no tunnel less likely to be the one, unless only
-        the remote differs: that fault alone needs the evidence of `_is_unheard`.
-        """
-        for candidate in self.candidates:
-            faults = set(candidate.mismatches)
-            others = faults - {Mismatch.DOWN} or {Mismatch.DOWN}
-            if len(others) > 1:
-                continue
-            fault = others.pop()
-            if fault is Mismatch.REMOTE and not self._is_unheard(candidate):
-                continue
-            return NearMiss(candidate.tunnel, fault, len(faults) > 1)
-        return None
-
-    def _is_unheard(self, candidate: Candidate) -> bool:
-        """Whether a tunnel that expects another source seems to wait for this one.
-
-        On a host with many tunnels every stray packet differs from each of them in the
-        remote only. The one meant never received, or has fallen silent and is the only such.
-        """
-        if candidate.mismatches != (Mismatch.REMOTE,):
-            return False
-        rivals = [c.tunnel for c in self.candidates if c.mismatches == (Mismatch.REMOTE,)]
-        traffic = {t.ifindex: self.traffic.get(t.ifindex) for t in rivals}
-        never = [t for t in rivals if (seen := traffic[t.ifindex]) and not seen.received]
-        if never:
-            return candidate.tunnel in never
-        silent = [
-            t
-            for t in rivals
-            if not (seen := traffic[t.ifindex]) or not seen.received_while_watching
-        ]
-        return silent == [candidate.tunnel]
+        """The nearest tunnel that lacks just one thing, with those that are as near."""
+        gre = self.packet.gre if self.packet else None
+        return find_near_miss(self.candidates, gre, self.traffic)
 
     def is_in_use(self, tunnel: Tunnel) -> bool:
-        """Whether a tunnel receives packets these days, so that to change it would break it."""
+        """Whether a tunnel has ever heard its peer, so that to change it may take it away."""
+        return is_in_use(tunnel, self.traffic)
+
+    def is_heard(self, tunnel: Tunnel) -> bool:
+        """Whether a tunnel has received packets since gretrace watches."""
         traffic = self.traffic.get(tunnel.ifindex)
-        return bool(traffic and traffic.received_lately)
+        return bool(traffic and traffic.received_while_watching)
+
+    def can_be_local(self, address: Address) -> bool:
+        """Whether a tunnel could have an address as its own: not one that many hosts share."""
+        return not (address.is_multicast or self.host.route(address).is_broadcast)
 
     @property
     def checksum_unverified(self) -> bool:
-        """Whether the packet has a checksum of which too little was kept to compute it."""
+        """Whether the packet has a checksum that nobody can tell right from wrong here."""
         gre = self.packet.gre if self.packet else None
         return bool(gre and gre.has_checksum and gre.checksum_valid is None)

@@ -13,16 +13,6 @@ from gretrace.verdicts.choice import missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import add_and_set_up, describe_traffic, describe_tunnel, show_protocol
 
-# What a protocol type tells of the peer, where no tunnel of Linux is for it.
-PEERS_WAY = {
-    0x0000: "It answers keepalives; nothing here waits for the answer, so it can be ignored.",
-    0x0004: "It is what Linux calls a frame whose EtherType it cannot read (ETH_P_802_2): the "
-    "peer answers keepalives with a program that leaves the type to its kernel. It should "
-    "answer with protocol 0x0800.",
-    0x00FE: "It speaks IS-IS through the tunnel, which wants a routing daemon here.",
-    0x2000: "It announces itself to Cisco devices; on the peer, no cdp enable ends it.",
-}
-
 
 @cause("tunnel-down", "the tunnel that fits is administratively down", receive.no_tunnel)
 def tunnel_down(case: Case) -> Finding | None:
@@ -89,28 +79,26 @@ def _unhandled(case: Case) -> Finding | None:
     tunnel, protocol = case.carrier, case.drop.protocol
     if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
-    if not case.is_at(stack.no_protocol) or protocol is None:
+    if not case.is_at(stack.no_protocol):
         return None
-    peer = tunnel.remote or "the peer"
-    summary = (
-        f"{tunnel.name} is a {tunnel.kind} tunnel, but packets from {peer} carry protocol "
-        f"{show_protocol(protocol)}, which"
-    )
-    traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))
-    if protocol in FRAMES:
-        wanted = unpacker_of(kind_of(tunnel).family, protocol)
-        summary += f" only a {wanted.name} tunnel unpacks."
-        same = f"Or make the peer's tunnel a {tunnel.kind} tunnel."
-        fixes = [_make_anew(case, tunnel, wanted, protocol), Fix(Where.PEER, same)]
-    else:
-        summary += " nothing here takes."
-        note = PEERS_WAY.get(protocol, f"Have it send no {show_protocol(protocol)}.")
-        fixes = [Fix(Where.PEER, note)]
+    if protocol is None or protocol not in FRAMES:
+        return None
+    peer, wanted = tunnel.remote or "the peer", unpacker_of(kind_of(tunnel).family, protocol)
+    traffic = case.traffic.get(tunnel.ifindex)
+    described = describe_traffic(tunnel, traffic)
+    fixes = [
+        _make_anew(case, tunnel, wanted, protocol),
+        Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
+    ]
+    if traffic and traffic.received > traffic.received_while_watching:
+        # It has received something before, which would be lost with it.
+        fixes.reverse()
     return Finding(
-        summary=summary,
+        summary=f"{tunnel.name} is a {tunnel.kind} tunnel, but packets from {peer} carry protocol "
+        f"{show_protocol(protocol)}, which only a {wanted.name} tunnel unpacks.",
         evidence=(
             describe_tunnel(tunnel),
-            *([traffic] if traffic else []),
+            *([described] if described else []),
             "The tunnel took the packet, and the kernel then had no handler for its protocol.",
         ),
         fix=tuple(fixes),

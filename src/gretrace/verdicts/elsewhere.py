@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A tunnel that fits, but not here: in another namespace, or the kernel's own device."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from gretrace.commands import Netns, Shell, ip_link
+from gretrace.commands import HERE, Netns, Shell, ip_link, run
 from gretrace.kernel import receive
+from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Candidate, Pass
 from gretrace.model import Confidence, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
@@ -12,6 +14,9 @@ from gretrace.verdicts.choice import lookup_path, make_tunnel
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import add_and_set_up, add_command, describe_packet, describe_tunnel
 from gretrace.wire.keys import show_key
+
+# Of many tunnels that are down, those that are named.
+DOWN_SHOWN = 4
 
 
 @cause("wrong-netns", "the tunnel that fits is in another network namespace", receive.no_tunnel)
@@ -109,6 +114,60 @@ def fallback_taken(case: Case) -> Finding | None:
         path=(case.iif or tunnel.name, case.drop.place.function),
         tunnel=nearest.tunnel.name if nearest else tunnel.name,
     )
+
+
+def taken_by_fallback(
+    fallback: Tunnel, packets: int, tunnels: Sequence[Tunnel], netns: Netns
+) -> Finding:
+    """Say that a fallback device took packets that went on from there: no drop to the kernel."""
+    down = [
+        t
+        for t in tunnels
+        if not (t.up or t.fallback) and kind_of(t).table == kind_of(fallback).table
+    ]
+    many = f"{packets} packets" if packets > 1 else "a packet"
+    summary = (
+        f"{fallback.name}, which the kernel has made for what no tunnel takes, took {many}, and "
+        "nothing was dropped"
+    )
+    if down:
+        names = " and ".join(t.name for t in down[:DOWN_SHOWN])
+        verb = "is" if len(down) == 1 else "are"
+        summary += f": {names} {verb} down."
+        ups = [ip_link(netns, "set", t.name, "up") for t in down[:1]] if len(down) == 1 else [None]
+        first = Fix(Where.HERE, "Set up what is meant to take them.", ups[0])
+    else:
+        summary += ": no tunnel fits them."
+        first = Fix(
+            Where.HERE,
+            "See which they are, and what keeps each tunnel from taking them.",
+            run(HERE, "gretrace", "lookup", "--follow", *_in(netns)),
+        )
+    return Finding(
+        summary=summary,
+        evidence=(
+            describe_tunnel(fallback),
+            f"It has received {packets} since gretrace watches, beside what is told of above.",
+            *(describe_tunnel(t) for t in down[:DOWN_SHOWN]),
+        ),
+        fix=(
+            first,
+            Fix(
+                Where.HERE,
+                f"Set {fallback.name} down, if nobody means it to take what comes; then gretrace "
+                "says of each such packet which tunnel was meant.",
+                ip_link(netns, "set", fallback.name, "down"),
+            ),
+        ),
+        path=("lookup", fallback.name),
+        confidence=Confidence.LIKELY,
+        tunnel=down[0].name if len(down) == 1 else None,
+    )
+
+
+def _in(netns: Netns) -> tuple[str, ...]:
+    there = netns.name or netns.path
+    return ("--netns", there) if there else ()
 
 
 def _fallback(case: Case) -> Tunnel | None:

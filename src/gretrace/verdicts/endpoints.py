@@ -64,6 +64,16 @@ def local_mismatch(case: Case) -> Finding | None:
     if not near or not query:
         return None
     tunnel = near.tunnel
+    if not case.can_be_local(query.local):
+        kind = "a group" if query.local.is_multicast else "the broadcast address of a network"
+        return missed_lookup(
+            case,
+            near,
+            f"{tunnel.name} listens on {tunnel.local}, but {query.remote} sends to "
+            f"{query.local}, {kind}, which no tunnel can have as its own.",
+            None,
+            Fix(Where.PEER, f"Set the peer's remote (tunnel destination) to {tunnel.local}."),
+        )
     return missed_lookup(
         case,
         near,

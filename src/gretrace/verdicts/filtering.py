@@ -84,6 +84,8 @@ def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:
         facts |= {"oifname": way} if "oifname" not in facts and way else {}
         return facts
     facts["iifname"] = device
+    if case.leaving_by:
+        facts["oifname"] = case.leaving_by
     return facts
 
 
@@ -164,6 +166,8 @@ def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -
         match = (*far, "meta", "l4proto", "gre")
     elif sent:
         match = ("oifname", device, *far)
+    elif case.leaving_by:
+        match = ("oifname", Quoted(case.leaving_by), *far, header, "daddr", packet.local)
     else:
         match = ("iifname", device, *far, header, "daddr", packet.local)
     chain = [Identifier(name) for name in (base.family, base.table, base.name)]
@@ -173,10 +177,10 @@ def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -
 def _accept_by_iptables(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> Command:
     """Build the same as a command of its own."""
     sent = case.drop.is_sent
-    device = None if is_outer else case.iif
+    device = None if is_outer else case.leaving_by or case.iif
     words: tuple[Word, ...] = ("-p", GRE)
     if device is not None:
-        words = ("-o" if sent else "-i", device)
+        words = ("-o" if sent or case.leaving_by else "-i", device)
     words += ("-d", packet.local) if sent else ("-s", packet.remote)
     words += () if is_outer or sent else ("-d", packet.local)
     rule = ("-t", base.table, "-I", base.name, *words, "-j", "ACCEPT")

@@ -9,6 +9,7 @@ from gretrace.kernel.kinds import ETHERNET_MTU, largest_segment
 from gretrace.kernel.settings import FORWARD, forwards, setting_name
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
+from gretrace.verdicts.destination import martian_kind
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import clamp_segments, describe_packet, host_prefix
@@ -32,7 +33,7 @@ def forwarding_off(case: Case) -> Finding | None:
     Its reason is IP_INADDRERRORS, and forwarding is off.
     """
     packet, device = case.delivered, case.iif
-    if not packet or not device:
+    if not packet or not device or martian_kind(packet.local):
         return None
     forwarding = forwards(case.host.sysctl, device, packet.family)
     # Where it is not known, only IPv4's function gives its reason to nothing else.
@@ -74,7 +75,7 @@ def no_route(case: Case) -> Finding | None:
     The route to its destination is asked for.
     """
     packet, device = case.delivered, case.iif
-    if not packet or not device:
+    if not packet or not device or martian_kind(packet.local):
         return None
     destination = packet.local
     route = case.host.route(destination)

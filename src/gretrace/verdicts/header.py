@@ -209,7 +209,11 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
         ]
     else:
         evidence.append("Computed over the whole packet, the checksum does not come out.")
-    device = case.iif or "IFACE"
+    here = case.iif and Fix(
+        Where.HERE,
+        f"If only {case.iif} sees it wrong, do not let the card verify checksums.",
+        run(case.netns, "ethtool", "-K", case.iif, "rx", "off"),
+    )
     return Finding(
         summary=f"The GRE checksum of packets from {packet.remote} to {packet.local} is wrong: "
         "they were damaged, or never had the right one.",
@@ -225,11 +229,7 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
                 "Or send none: take csum (ocsum) off the peer's tunnel, and off ours, where "
                 "it has icsum.",
             ),
-            Fix(
-                Where.HERE,
-                f"If only {device} sees it wrong, do not let the card verify checksums.",
-                run(case.netns, "ethtool", "-K", device, "rx", "off"),
-            ),
+            *([here] if here else []),
         ),
         path=(case.iif or "?", case.drop.place.function, "parse"),
         confidence=Confidence.LIKELY if tunnel else Confidence.CERTAIN,

@@ -40,6 +40,39 @@ def keepalive_unanswered(case: Case) -> Finding | None:
     )
 
 
+@cause("health-check-unanswered", "a provider's probe that carries its own answer did not go back")
+def health_check_unanswered(case: Case) -> Finding | None:
+    """An echo reply from an address of ours to the peer's arrives: it is to be sent back."""
+    packet, tunnel, device = case.packet, case.carrier, case.iif
+    if not case.is_health_check or not packet or not tunnel or not device:
+        return None
+    missing = missing_for_keepalives(case.host.sysctl, device, packet.family)
+    fixes = []
+    if missing:
+        note = "Have the kernel forward them back."
+        if packet.family == 4:
+            note += " It opens the tunnel to packets with forged sources."
+        fixes = [Fix(Where.HERE, note, sysctl(case.netns, missing))]
+    return Finding(
+        summary=f"The peer sends health checks through {device}, echo replies from {packet.remote} "
+        f"to {packet.local} that this host is to return, and nothing here returns them.",
+        evidence=(
+            describe_packet(packet),
+            f"{packet.remote} is this host's own, so an answer to it cannot come from elsewhere.",
+            _death(case),
+        ),
+        fix=(
+            *fixes,
+            Fix(
+                Where.PEER,
+                "Or have the provider probe by echo requests, which the kernel answers by itself.",
+            ),
+        ),
+        path=(device, "decapsulated", "health check", str(case.drop.place)),
+        tunnel=tunnel.name,
+    )
+
+
 def _clear_the_way(case: Case, device: str) -> tuple[Fix, ...]:
     """Build the fixes that attach a responder, and that let packets come as far as to it."""
     answer = respond(case.netns, device)

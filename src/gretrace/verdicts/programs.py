@@ -17,7 +17,7 @@ from gretrace.verdicts.words import describe_packet
 )
 def tc_drop(case: Case) -> Finding | None:
     """The kernel frees the packet with the reason TC_INGRESS or TC_EGRESS."""
-    packet, device = _victim(case), case.iif
+    packet, device = _victim(case), case.leaving_by or case.iif
     if not packet or not device:
         return None
     direction = tc_direction(case)
@@ -52,7 +52,7 @@ def xdp_drop(case: Case) -> Finding | None:
 
     What a driver's native XDP drops never becomes a packet of the kernel's, and cannot be seen.
     """
-    packet, device = _victim(case), case.iif
+    packet, device = _victim(case), case.leaving_by or case.iif
     if not packet or not device:
         return None
     shown = run(case.netns, "ip", "-d", "link", "show", "dev", device)

@@ -37,18 +37,21 @@ def checksum_policy(case: Case) -> Finding | None:
     wanted = packet.gre.has_checksum
     if wanted:
         summary = f"{tunnel.name} expects no checksum, but the packets from {packet.remote} have"
-        note = "Expect a checksum; what we send stays as it is."
+        note = "Expect a checksum"
         peer = "Or take the checksum off the peer's tunnel (ocsum; on Cisco, tunnel checksum)."
     else:
         summary = f"{tunnel.name} expects a checksum, but the packets from {packet.remote} have"
-        note = "Expect no checksum; what we send stays as it is."
+        note = "Expect no checksum"
         peer = "Or have the peer send a checksum (ocsum; on Cisco, tunnel checksum)."
+    # Who made both ways alike means them to be: the peer, made the same, refuses ours as well.
+    changes = {"icsum": wanted} | ({"ocsum": wanted} if tunnel.icsum == tunnel.ocsum else {})
+    note += ", and send as the peer does." if len(changes) > 1 else "; what we send stays as it is."
     return _finding(
         case,
         tunnel,
         f"{summary} {'one' if wanted else 'none'}.",
         (
-            Fix(Where.HERE, note, change_command(case.netns, tunnel, icsum=wanted)),
+            Fix(Where.HERE, note, change_command(case.netns, tunnel, **changes)),
             Fix(Where.PEER, peer),
         ),
     )

@@ -6,9 +6,22 @@ import errno
 from gretrace.commands import Word, ip_link, run
 from gretrace.kernel import send
 from gretrace.kernel.kinds import LEAST_MTU, largest_segment, mtu_that_fits, overhead
-from gretrace.model import Address, Confidence, Finding, Fix, Inner, Packet, Route, Tunnel, Where
+from gretrace.model import (
+    Address,
+    Confidence,
+    Device,
+    Finding,
+    Fix,
+    Inner,
+    Packet,
+    RefusingRule,
+    Route,
+    Tunnel,
+    Where,
+)
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
+from gretrace.verdicts.standing import standing_on
 from gretrace.verdicts.words import (
     change_command,
     clamp_segments,
@@ -39,12 +52,22 @@ def tx_no_route(case: Case) -> Finding | None:
     tunnel, remote, error = sending.tunnel, sending.remote, sending.way.error
     if tunnel is None or remote is None or error is None or not sending.is_inside:
         return None
+    device = standing_on(case, tunnel)
+    if device and not device.up and case.is_at(send.no_route_to_remote):
+        return None
+    if device and device.vrf and not tunnel.link:
+        return _in_vrf(case, tunnel, remote, device)
     if sending.way is send.STRANGE_LOCAL:
         return _strange_local(case, tunnel)
+    refuses = error in REFUSALS and error != errno.ENETUNREACH
+    rule = case.host.refusing_rule(remote, tunnel.local) if refuses else None
+    if rule:
+        return _by_rule(case, tunnel, remote, rule)
     refusal = REFUSALS.get(error, "the kernel refuses a route to {0}").format(remote)
     by = f" by {tunnel.link_name}, to which it is bound" if tunnel.link_name else ""
+    where = f"{sending.hop}, which lives at {sending.remote}" if sending.hop else "its remote"
     return Finding(
-        summary=f"{tunnel.name} cannot send to its remote: {refusal}{by}.",
+        summary=f"{tunnel.name} cannot send to {where}: {refusal}{by}.",
         evidence=_observed(case, tunnel),
         fix=(_reroute(case, remote, f"Route {remote} by the underlay."),),
         path=_path(case, "route"),
@@ -132,11 +155,16 @@ def tx_no_neighbour(case: Case) -> Finding | None:
     drop, packet, sending = case.drop, case.packet, case.sending
     if packet is None or case.iif is None:
         return None
+    if drop.leaving_by or case.anywhere:
+        return None
     # What waits inside a tunnel for frames asks in vain if the tunnel cannot send.
     if sending.is_inside and (sending.way.error is not None or sending.circle):
         return None
     has_left = sending.tunnel is not None and not sending.is_inside
     way = sending.way if has_left else case.host.route(packet.local)
+    device = case.host.device(drop.ifindex) if has_left else None
+    if device and device.up and not device.carrier:
+        return None
     hop = (way.gateway if way.device == drop.ifindex else None) or packet.local
     question = "ARP" if hop.version == 4 else "neighbour discovery"
     tunnel = sending.tunnel if has_left else case.carrier
@@ -195,15 +223,62 @@ def _strange_local(case: Case, tunnel: Tunnel) -> Finding:
     )
 
 
-def _reroute(case: Case, remote: Address, note: str) -> Fix:
+def _in_vrf(case: Case, tunnel: Tunnel, remote: Address, device: Device) -> Finding:
+    return Finding(
+        summary=f"{tunnel.name} cannot send: its underlay is in the VRF {device.vrf}, with "
+        f"{device.name}, and {tunnel.name} looks for {remote} outside of it.",
+        evidence=(
+            *_observed(case, tunnel),
+            f"{tunnel.local} is an address of {device.name}, which is enslaved to {device.vrf}.",
+        ),
+        fix=(
+            Fix(
+                Where.HERE,
+                f"Bind {tunnel.name} to the VRF; what it carries stays where it is.",
+                change_command(case.netns, tunnel, link_name=device.vrf),
+            ),
+        ),
+        path=_path(case, "route"),
+        tunnel=tunnel.name,
+    )
+
+
+def _by_rule(case: Case, tunnel: Tunnel, remote: Address, rule: RefusingRule) -> Finding:
+    if rule.table is None:
+        words = f'rule {rule.priority} says "{rule.kind}" to what goes to {remote}'
+        before = ("to", host_prefix(remote), "lookup", "main", "priority", rule.priority - 1)
+        fix = Fix(
+            Where.HERE,
+            f"Have {remote} routed by the main table before that rule, if it may be.",
+            run(case.netns, "ip", "rule", "add", *before) if rule.priority > 1 else None,
+        )
+    else:
+        words = (
+            f"rule {rule.priority} has what goes to {remote} looked up in table {rule.table}, "
+            f'whose route says "{rule.kind}"'
+        )
+        note = f"Route {remote} by the underlay in that table."
+        fix = _reroute(case, remote, note, rule.table)
+    show = run(case.netns, "ip", "rule", "show")
+    return Finding(
+        summary=f"{tunnel.name} cannot send to its remote: {words}.",
+        evidence=(*_observed(case, tunnel), f"The rules are those of `{show}`."),
+        fix=(fix,),
+        path=_path(case, "route"),
+        tunnel=tunnel.name,
+    )
+
+
+def _reroute(case: Case, remote: Address, note: str, table: int | None = None) -> Fix:
     """Build the fix that routes a remote around the tunnels, as far as the way is known."""
-    replace = ("ip", "route", "replace", host_prefix(remote))
+    replace: tuple[Word, ...] = ("ip", "route", "replace", host_prefix(remote))
+    replace += ("table", table) if table is not None else ()
     detour = case.sending.way.detour
-    if detour is None:
+    if detour is None or detour.name is None:
         made = run(case.netns, *replace, "via", "GATEWAY", "dev", "LINK")
         return Fix(Where.HERE, f"{note} This host knows no gateway for it: {made}.")
     via: tuple[Word, ...] = ("via", detour.gateway) if detour.gateway else ()
-    return Fix(Where.HERE, note, run(case.netns, *replace, *via, "dev", detour.name or "LINK"))
+    return Fix(Where.HERE, note, run(case.netns, *replace, *via, "dev", detour.name))
 
 
 def _version(inner: Packet | Inner | None) -> int:

@@ -4,14 +4,18 @@
 import sys
 
 from gretrace.verdicts import CAUSES, Cause
+from gretrace.verdicts.doubts import DOUBTS
 
 HEAD = """# Why gretrace says a packet died
 
 Generated from the functions that recognise the causes (src/gretrace/verdicts). The names
 are stable: scripts may depend on them.
 
-| cause | meaning | how it is told |
-| --- | --- | --- |
+*Certain* means that what was observed admits no other cause; *likely* that it does, and the
+report then says why. What a cause cannot know is yours to find out.
+
+| cause | meaning | how it is told | how sure | cannot know |
+| --- | --- | --- | --- | --- |
 """
 
 
@@ -23,7 +27,8 @@ def causes_page() -> str:
 
 def _row(cause: Cause) -> str:
     told = " ".join((cause.recognise.__doc__ or "").split())
-    return f"| `{cause.name}` | {cause.meaning} | {told} |\n"
+    sure, unknown = DOUBTS[cause.name]
+    return f"| `{cause.name}` | {cause.meaning} | {told} | {sure} | {unknown} |\n"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ _EXTENSIONS = (0, 43, IPV6_FRAGMENT, IPV6_DESTINATION_OPTIONS)
 EXTENSIONS_AT_MOST = 4
 UDP, UDP_SIZE = 17, 8
 GUE_SIZE = 4  # and four bytes for each word of options
+# What a keepalive carries behind its GRE header, in bytes: nothing, or OpenBSD's time, a random
+# number and SipHash-2-4 (gre(4)).
+KEEPALIVE_BODIES = (0, 16)
 # ICMP and ICMPv6
 _ICMP = (1, 58)
 ETHERNET_SIZE = 14

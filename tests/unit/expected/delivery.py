@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from gretrace.model import Place, Route
-from tests.frames import answer, gre_packet, ipv4, ipv6, udp
+from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import A, B, tunnel
 from tests.unit.host import GRE1, LAN, FakeHost, at, by, on_tunnel, settings
 
@@ -47,7 +47,58 @@ def keepalive(place, reason, **more):
 ASYMMETRIC = {STRANGER: by(LAN, "lan0"), A: by(7, "vb")}
 TO_LAN = {FAR: by(LAN, "lan0", mtu=1300), "2001:db8::9": by(LAN, "lan0", mtu=1300)}
 
+
+def echo_reply(source, destination):
+    return ipv4(source, destination, 1, bytes(8))
+
+
 EXPECTED = {
+    "keepalive-unanswered, of OpenBSD": (
+        on_tunnel(
+            *(ipv4(B, A, 47, gre(bytes(16), protocol=0)), GRE),
+            host=host(),
+            place=ERROR,
+            reason="IP_INADDRERRORS",
+        ),
+        "gre1",
+    ),
+    "health-check-unanswered": (
+        on_tunnel(
+            echo_reply(INNER_B, INNER_A), GRE, host=host(), place=ERROR, reason="IP_INADDRERRORS"
+        ),
+        "gre1",
+    ),
+    "health-check-unanswered, of the outer addresses": (
+        on_tunnel(echo_reply(B, A), GRE, host=host(forwarding=1), place=FINISH),
+        "gre1",
+    ),
+    "martian-destination": (
+        on_tunnel(inside(INNER_A, "127.0.0.1"), GRE, host=host(), place=FINISH),
+        "gre1",
+    ),
+    "martian-destination, no address": (
+        on_tunnel(inside(INNER_A, "0.0.0.0"), GRE, host=host(), place=FINISH),  # noqa: S104
+        "gre1",
+    ),
+    "martian-destination, class E, forwarding off": (
+        on_tunnel(
+            inside(INNER_A, "240.0.0.1"), GRE, host=host(), place=ERROR, reason="IP_INADDRERRORS"
+        ),
+        "gre1",
+    ),
+    "martian-destination, class E, no route": (
+        on_tunnel(
+            *(inside(INNER_A, "240.0.0.1"), GRE),
+            host=host(forwarding=1),
+            place=ERROR,
+            reason="IP_INNOROUTES",
+        ),
+        "gre1",
+    ),
+    "martian-source, before a martian destination": (
+        on_tunnel(inside("224.0.0.9", "127.0.0.1"), GRE, host=host(), place=FINISH),
+        "gre1",
+    ),
     "rp-filter": (
         on_tunnel(
             *(inside(STRANGER), GRE),

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Cases of the lookup's causes, and of `other`."""
 
-from gretrace.model import Place
+from dataclasses import replace
+
+from gretrace.model import Place, Route
 from tests.frames import gre, gre_packet, ipv6, udp
 from tests.unit.cases import HEARD, ONCE_HEARD, SILENT, A, B, case, tunnel
+from tests.unit.host import FakeHost
 
 OTHER = "20.1.1.99"
 NATTED = gre_packet("20.1.1.254", B, key=1)
@@ -107,7 +110,59 @@ EXPECTED = {
         _unhandled(ERSPAN, FRAME, kind="ip6gre", local=B6, remote=A6),
         "gre1",
     ),
-    "wrong-type, no EtherType": (_unhandled(4, bytes(30)), "gre1"),
+    "no-handler": (_unhandled(0x2001, bytes(30)), "gre1"),
+    "no-handler, no EtherType": (_unhandled(4, bytes(30)), "gre1"),
+    "key-mismatch, several": (
+        case(keyed(9), *(tunnel(f"gre{n}", key=n, ifindex=10 + n) for n in range(1, 6))),
+        None,
+    ),
+    "key-mismatch, several of which one never heard a peer": (
+        case(
+            keyed(9),
+            *(tunnel(f"gre{n}", key=n, ifindex=10 + n) for n in range(1, 4)),
+            traffic={11: ONCE_HEARD, 12: SILENT, 13: HEARD},
+        ),
+        "gre2",
+    ),
+    "key-mismatch, the checksum tells": (
+        case(
+            gre_packet(A, B, key=9, checksum=True),
+            tunnel("gre1", key=1, ifindex=11),
+            tunnel("gre2", key=2, ifindex=12, icsum=True, ocsum=True),
+        ),
+        "gre2",
+    ),
+    "key-mismatch, the number tells": (
+        case(
+            gre_packet(A, B, key=9, sequence=3),
+            tunnel("gre1", key=1, ifindex=11),
+            tunnel("gre2", key=2, ifindex=12, iseq=True, oseq=True),
+        ),
+        "gre2",
+    ),
+    "nat-remote, several": (
+        case(
+            NATTED,
+            tunnel("gre1", remote=OTHER, key=1, ifindex=11),
+            tunnel("gre2", remote="20.1.1.98", key=1, ifindex=12),
+        ),
+        None,
+    ),
+    "tunnel-down, several": (
+        case(
+            keyed(1),
+            tunnel("gre1", key=1, up=False, ifindex=11, link=3, link_name="eth0"),
+            tunnel("gre2", key=1, up=False, ifindex=12, link=4, link_name="eth1"),
+        ),
+        None,
+    ),
+    "local-mismatch, the broadcast address": (
+        replace(
+            case(gre_packet(A, "20.1.1.255", key=1), tunnel(key=1)),
+            host=FakeHost(routes={"20.1.1.255": Route(is_broadcast=True)}),
+        ),
+        "gre1",
+    ),
     "other, a frame that nobody handles": (_unhandled(0x88CC, FRAME, kind="gretap"), "vb"),
     "key-mismatch, over IPv6": (over_ipv6({"key": 2}, key=1), "gre1"),
     "key-missing, over IPv6": (over_ipv6({}, key=1), "gre1"),

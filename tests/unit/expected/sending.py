@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/sending.py."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from gretrace.kernel.surroundings import Nowhere
-from gretrace.model import Place, Route
+from gretrace.model import Device, Place, RefusingRule, Route
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import VB, A, B, tunnel
 from tests.unit.host import GRE1, FakeHost, at, by, on_tunnel
@@ -65,7 +66,96 @@ def to_second(way_back, place=XMIT):
     return unsent(packet, GRE, asked, second, place=place)
 
 
+DOWN = Device(VB, "vb", up=False, carrier=False)
+CABLE = Device(VB, "vb", up=True, carrier=False)
+IN_VRF = Device(VB, "vb", up=True, carrier=True, vrf="vrf0")
+OWN_REMOTE = tunnel("gre1", remote=OTHER, key=4, **OURS)
+
+
+def standing(device, **more):
+    """A host whose tunnels stand on a device."""
+    return replace(way(A, Route(error=UNREACHABLE)), devices={VB: device}, holders={B: VB}, **more)
+
+
+def echoed(place, reason=None):
+    """What comes back from a tunnel to anywhere: this host's own packet."""
+    asked = host(B, INNER_B, **{INNER_A: by(GRE1, "gre1")})
+    return on_tunnel(inside(), NBMA, host=asked, place=place, reason=reason)
+
+
 EXPECTED = {
+    "tx-no-nbma": (echoed(Place("ip_error"), "IP_INADDRERRORS"), "gre1"),
+    "tx-no-nbma, on a router": (echoed(Place("ip_rcv_finish_core"), "NOT_SPECIFIED"), "gre1"),
+    "tx-no-nbma, without a local address": (
+        unsent(inside(), NBMA, host(), place=Place("neigh_connected_output")),
+        "gre1",
+    ),
+    "tx-no-nbma, nobody answers ARP": (unsent(inside(), NBMA, host(), place=SILENCE), "gre1"),
+    "tx-no-nbma, ARP itself": (
+        unsent(b"\0" * 28, NBMA, host(), protocol=0x0806),
+        "gre1",
+    ),
+    "tx-no-route, to where the next hop lives": (
+        unsent(
+            *(inside(), NBMA),
+            replace(way(OTHER, Route(error=UNREACHABLE)), neighbours={INNER_A: OTHER}),
+        ),
+        "gre1",
+    ),
+    "tx-link-down": (unsent(inside(), BOUND, standing(DOWN)), "gre1"),
+    "tx-link-down, of the local address": (unsent(inside(), GRE, standing(DOWN)), "gre1"),
+    "tx-link-down, no carrier": (
+        left(outer(), [GRE], replace(host(), devices={VB: CABLE}), place=SILENCE),
+        "gre1",
+    ),
+    "tx-no-route, the underlay is in a VRF": (unsent(inside(), GRE, standing(IN_VRF)), "gre1"),
+    "tx-no-route, by a rule": (
+        unsent(
+            *(inside(), GRE),
+            replace(
+                way(A, Route(error=UNREACHED, detour=DIRECT)),
+                rule=RefusingRule(77, 100, "unreachable"),
+            ),
+        ),
+        "gre1",
+    ),
+    "tx-no-route, a rule itself": (
+        unsent(
+            *(inside(), GRE),
+            replace(way(A, Route(error=PROHIBITED)), rule=RefusingRule(78, None, "prohibit")),
+        ),
+        "gre1",
+    ),
+    "tx-remote-own": (
+        at(
+            *(gre_packet(B, OTHER, inside(), key=4), OWN_REMOTE),
+            iif="lo",
+            host=host(B, OTHER),
+            ifindex=1,
+        ),
+        "gre1",
+    ),
+    "tx-remote-own, received by itself": (
+        on_tunnel(
+            *(inside(), tunnel("gre1", remote=B, **OURS)),
+            host=host(B, INNER_B),
+            place=Place("ip_error"),
+            reason="IP_INADDRERRORS",
+        ),
+        "gre1",
+    ),
+    "no-neighbour": (
+        replace(
+            on_tunnel(
+                *(udp(INNER_A, "10.20.0.9"), GRE),
+                host=host(),
+                place=SILENCE,
+                leaving_by=VB,
+            ),
+            leaving_by="lan0",
+        ),
+        "gre1",
+    ),
     "tx-no-route": (unsent(inside(), GRE, way(A, Route(error=UNREACHABLE))), "gre1"),
     "tx-no-route, blackhole": (unsent(inside(), GRE, way(A, Route(error=BLACKHOLE))), "gre1"),
     "tx-no-route, prohibit": (unsent(inside(), TAP, way(A, Route(error=PROHIBITED))), "gre1"),

@@ -1,0 +1,26 @@
+"""What comes to this host from an address of its own."""
+
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.send import find_sender
+from gretrace.kernel.surroundings import Surroundings
+from gretrace.model import Drop, Packet, Tunnel
+
+# The index of `lo` in every namespace (LOOPBACK_IFINDEX of net/flow.h).
+LOOPBACK = 1
+# Of ICMP and ICMPv6.
+ECHO_REPLY = {4: 0, 6: 129}
+
+
+def sent_to_itself(drop: Drop, tables: Tables | None) -> Tunnel | None:
+    """Return the tunnel that sent a packet which came back by `lo`, as its remote is an own one."""
+    packet = drop.packet
+    if drop.ifindex != LOOPBACK or not packet or not packet.gre or tables is None:
+        return None
+    return find_sender(packet, tables)
+
+
+def carries_own_answer(packet: Packet | None, tunnel: Tunnel | None, host: Surroundings) -> bool:
+    """Whether an inner packet is an echo reply of this host's, which the peer wants to get back."""
+    if not packet or not tunnel or packet.icmp_type != ECHO_REPLY[packet.family]:
+        return False
+    return packet.remote == tunnel.local or host.route(packet.remote).is_own
