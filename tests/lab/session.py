@@ -67,7 +67,9 @@ class Session:
         return self._read("stderr")
 
     def _read(self, stream):
-        return self._kept.get(stream) or (self.directory / stream).read_text()
+        if stream in self._kept:
+            return self._kept[stream]
+        return (self.directory / stream).read_text()
 
     def keep(self):
         """Keep what was said beyond the life of the directory."""

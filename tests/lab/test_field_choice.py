@@ -112,6 +112,7 @@ ROWS = {
         ],
         packets(), tunnel=None, confidence="likely", words=("gre1 and gre2",),
         unsaid=("link change",), command="link add",
+        mends=lambda site: site.b.ip(f"addr add {site.in_b}/32 dev lo"),
     ),
     "two tunnels, of which one has a checksum": Row(
         "key-mismatch", several("key 1", "key 2 csum"), packets(key=9, checksum=True),
@@ -161,11 +162,13 @@ ROWS = {
     ),
     "a health check of Cloudflare's, inside": Row(
         "health-check-unanswered", gre1(), echo_reply("{site.in_b}", "{site.in_a}"),
-        words=("health checks",), command="sysctl -w net.ipv4.ip_forward=1", is_mended=False,
+        words=("health checks",), command="sysctl -w net.ipv4.conf.gre1.forwarding=1",
+        is_mended=False,
     ),
     "a health check of Cloudflare's, outside": Row(
         "health-check-unanswered", gre1(), echo_reply("{site.near}", "{site.far}"),
-        words=("health checks",), command="sysctl -w net.ipv4.ip_forward=1", is_mended=False,
+        words=("health checks",), command="sysctl -w net.ipv4.conf.gre1.forwarding=1",
+        is_mended=False,
     ),
 }  # fmt: skip
 

@@ -80,7 +80,11 @@ def netfilter_ingress(s: Stay) -> bool | None:
     return None if s.is_early else False
 
 
-@step(Free(reasons=("UNHANDLED_PROTO",)))
+@step(
+    Free(reasons=("UNHANDLED_PROTO",)),
+    # Where a bridge has the module loaded, it takes what has no EtherType, and wants a frame.
+    Free(("llc_rcv",)),
+)
 def no_protocol(_: Stay) -> bool | None:
     """Nothing here takes packets of its EtherType."""
     return None

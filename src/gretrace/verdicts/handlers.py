@@ -1,5 +1,6 @@
 """A tunnel took the packet, and nothing here speaks what it carries."""
 
+from gretrace.kernel import stack
 from gretrace.kernel.kinds import FRAMES, kind_of
 from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
@@ -25,13 +26,17 @@ WAYS = {
 }
 
 
-@cause("no-handler", "nothing here speaks the protocol that the tunnel carries")
+@cause(
+    "no-handler",
+    "nothing here speaks the protocol that the tunnel carries",
+    stack.no_protocol,
+)
 def no_handler(case: Case) -> Finding | None:
-    """An L3 tunnel took the packet, and it is freed with the reason UNHANDLED_PROTO."""
+    """An L3 tunnel took the packet, and the kernel has nothing that takes its protocol."""
     tunnel, protocol = case.carrier, case.drop.protocol
     if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
-    if case.drop.reason != "UNHANDLED_PROTO" or protocol is None or protocol in FRAMES:
+    if protocol is None or protocol in FRAMES:
         return None
     shown = show_protocol(protocol)
     traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))
