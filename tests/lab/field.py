@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Many sites side by side, each in a state of its own, told of by one run of `explain-drop`.
 
 A site is a router B with a wire to A, who is the peer of all. Site number N has the addresses

@@ -1,32 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a packet of a tunnel can be without looking like one: it is told of all the same."""
-
-import re
 
 import pytest
 
 from tests.frames import gre, ipv6, udp
-from tests.lab.field import Row, check, pings_from_a, pings_from_b, sites, tell
+from tests.lab.field import Row, check, pings_from_a, sites, tell
 from tests.lab.hosts import run
 
 HOP_BY_HOP, FRAGMENT, DESTINATION, GRE, NONE = 0, 44, 60, 47, 59
 TEB = 0x6558
-
-
-def nft(text):
-    """Load one chain into B; `;` stands for the end of a line."""
-
-    def load(site):
-        lines = text.format(site=site).replace(";", "\n")
-        run("ip", "netns", "exec", site.b.name, "nft", "-f", "-", stdin=lines + "\n")
-
-    return load
-
-
-def chain(family, hook, rule):
-    return (
-        f"table {family} f {{{{\nchain c {{{{\ntype filter hook {hook} priority 0\n"
-        f"{rule}\n}}}}\n}}}}\n"
-    )
 
 
 def every(*steps):
@@ -124,33 +106,6 @@ PADDING = bytes([0, 1, 4, 0, 0, 0, 0])
 ATOMIC = bytes([0, 0, 0]) + b"\0\0\0\x07"
 
 
-def frames(site, *, name="gretap1"):
-    site.tunnel(kind="gretap", name=name)
-
-
-def frame_for(device, destination):
-    """A frame inside, to the address that a device of B's has."""
-
-    def send(site):
-        shown = site.b.run("ip", "link", "show", device).stdout
-        address = bytes.fromhex(re.search(r"link/ether (\S+)", shown)[1].replace(":", ""))
-        frame = address + b"\x02\0\0\0\0\x01" + b"\x08\x00"
-        packet = udp(site.in_a, destination.format(site=site))
-        site.send(site.packet(frame + packet, protocol=TEB))
-
-    return send
-
-
-def bridged(site):
-    site.b.ip(
-        f"link add gretap1 type gretap local {site.near} remote {site.far}",
-        "link add br0 type bridge",
-        "link set gretap1 up master br0",
-        "link set br0 up",
-        f"addr add {site.in_b}/24 dev br0",
-    )
-
-
 OURS = {"iif": "gre1"}
 WRONG_KEY = {
     "words": ("gre1 expects key 1", "carry key 2"), "command": "link change gre1 type ip6gre",
@@ -161,20 +116,8 @@ ROWS = {
         "forwarding-off", external, inside("99.2.2.2"), **OURS, command="addr add 99.2.2.2/32",
         is_mended=False,
     ),
-    "an external tunnel on a router": Row(
-        "no-route", every(external, FORWARD), inside("99.2.2.2"), **OURS, is_mended=False,
-    ),
     "in a VRF, no route": Row(
         "no-route", every(gre1(), FORWARD, IN_VRF), inside("99.2.2.2"), **OURS, is_mended=False,
-    ),
-    "in a VRF, reverse path": Row(
-        "rp-filter",
-        every(gre1(), FORWARD, IN_VRF, sysctl("net.ipv4.conf.all.rp_filter=1")),
-        inside("{site.in_b}", "99.3.3.3"), **OURS, is_mended=False,
-    ),
-    "in a VRF, firewall": Row(
-        "firewall", every(gre1(), IN_VRF, nft(chain("ip", "input", "udp dport 9 drop"))),
-        inside("{site.in_b}"), **OURS, command="nft insert rule ip f c",
     ),
     "FOU, wrong key": Row(
         "key-mismatch", over_udp("fou"), pings_from_a, words=("expects key 1", "carry key 2"),
@@ -197,24 +140,6 @@ ROWS = {
     "forwarded to a host that is silent": Row(
         "no-neighbour", every(gre1(), FORWARD, LAN, ASK), inside(FAR), **OURS,
         words=(FAR, "ARP", "lan0"), where="path", command="neigh show", is_mended=False,
-    ),
-    "forwarded and filtered at postrouting": Row(
-        "firewall",
-        every(gre1(), FORWARD, LAN, nft(chain("ip", "postrouting", "oifname lan0 drop"))),
-        inside(FAR), **OURS, command="nft insert rule ip f c",
-    ),
-    "filtered before the tunnel": Row(
-        "firewall",
-        every(
-            gre1(),
-            lambda site: site.peer_tunnel(),
-            nft(chain("inet", "output", "oifname gre1 drop")),
-        ),
-        pings_from_b, **OURS, command="nft insert rule inet f c", flows=pings_from_b,
-    ),
-    "over a bridge, forwarding off": Row(
-        "forwarding-off", bridged, frame_for("br0", "99.4.4.4"), tunnel="gretap1",
-        iif="br0", command="addr add 99.4.4.4/32", is_mended=False,
     ),
 }  # fmt: skip
 

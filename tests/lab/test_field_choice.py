@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Set-ups from the field, received: the tunnel that was meant, and advice that breaks nothing."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is said at the end, or in the beginning, of what no drop tells."""
 
 from tests.frames import gre_packet, udp

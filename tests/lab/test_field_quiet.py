@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What healthy networks do all day: for a minute nothing is reported, and `-v` counts it."""
 
 import re

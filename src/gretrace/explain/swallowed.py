@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a fallback device took and nobody dropped: to the kernel no drop, to the user one."""
 
 from collections.abc import Iterator, Mapping

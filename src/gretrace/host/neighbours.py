@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the kernel keeps of neighbours: where the next hop of a tunnel to anywhere lives."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Policy routing: the rule, and its table, by which the kernel refuses a way."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the packet inside is for is an address that no host may have (ip_route_input_slow())."""
 
 from ipaddress import IPv4Network, IPv6Address

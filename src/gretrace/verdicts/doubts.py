@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How sure each cause is of what it says, and what it cannot know: for the page of causes."""
 
 CERTAIN, LIKELY = "certain", "likely"

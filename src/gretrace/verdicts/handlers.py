@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A tunnel took the packet, and nothing here speaks what it carries."""
 
 from gretrace.kernel import stack

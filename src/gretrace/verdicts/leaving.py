@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a tunnel received died at the device by which this host was to pass it on."""
 
 from gretrace.commands import run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tunnels that cannot send for what they stand on: a link that is down, or this host itself."""
 
 from gretrace.commands import ip_link

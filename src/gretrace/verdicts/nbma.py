@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A tunnel without a remote (NBMA), and no neighbour entry says where the next hop lives."""
 
 from gretrace.commands import run

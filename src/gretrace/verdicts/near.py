@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which tunnel a packet that none of them took was meant for."""
 
 from collections.abc import Mapping, Sequence

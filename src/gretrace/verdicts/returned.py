@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What comes to this host from an address of its own."""
 
 from gretrace.kernel.lookup import Tables

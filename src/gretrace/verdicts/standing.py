@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a tunnel that sends stands on: its device, and its next hop."""
 
 from gretrace.kernel import send
