@@ -106,6 +106,16 @@ PADDING = bytes([0, 1, 4, 0, 0, 0, 0])
 ATOMIC = bytes([0, 0, 0]) + b"\0\0\0\x07"
 
 
+def bridged(site):
+    site.b.ip(
+        f"link add gretap1 type gretap local {site.near} remote {site.far}",
+        "link add br0 type bridge",
+        "link set gretap1 up master br0",
+        "link set br0 up",
+        f"addr add {site.in_b}/24 dev br0",
+    )
+
+
 OURS = {"iif": "gre1"}
 WRONG_KEY = {
     "words": ("gre1 expects key 1", "carry key 2"), "command": "link change gre1 type ip6gre",
