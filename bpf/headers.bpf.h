@@ -10,8 +10,6 @@
 /* Extension headers of IPv6 before GRE; nobody sends more. */
 #define EXTENSIONS 4
 #define UDP_SIZE 8
-/* Before a frame inside: the longest GRE header, an IPv6 header and its option. */
-#define BEFORE_FRAME 64
 
 /* An IPv4 header without options, GRE and its key: what one read gets of nearly every packet. */
 #define HEAD_SIZE 28
@@ -174,11 +172,14 @@ static __always_inline __u32 find_in_udp(const struct sk_buff *skb, const struct
 	return bpf_ntohs(flags) & ~(GRE_CSUM | GRE_KEY | GRE_SEQ) ? 0 : inside;
 }
 
-/* Fills the addresses of an outer header of `size` bytes that ends at `gre`, if it is one. */
-static __always_inline bool parse_outer(const __u8 *gre, const int size, struct gre_tuple *tuple)
+/* Fills the addresses of the outer header that ends at `end` and is `size` bytes long, if it is one. */
+static __always_inline bool read_outer(const unsigned char *end, const int size,
+				       struct gre_tuple *tuple)
 {
-	const __u8 *ip = gre - size;
+	__u8 ip[48];
 
+	if (bpf_probe_read_kernel(ip, size, end - size))
+		return false;
 	if (size == 20 ? ip[0] != 0x45 || ip[9] != GRE_PROTOCOL
 		       : ip[0] >> 4 != 6 ||
 				 ip[6] != (size == 40 ? GRE_PROTOCOL : IPV6_DESTINATION_OPTIONS))
@@ -198,28 +199,32 @@ static __always_inline bool parse_outer(const __u8 *gre, const int size, struct 
 
 /*
  * Whether the headers of a tunnel still lie before the frame that a bridge hands up; then fills
- * the tuple from them. Nothing is written there until the frame leaves again.
+ * the tuple from them. Nothing is written there until the frame leaves again. What is before the
+ * outer headers may be little: no more than is there is read.
  */
 static __always_inline bool find_before_frame(const struct sk_buff *skb, struct gre_tuple *tuple)
 {
+	const unsigned char *head = READ(skb, head);
 	__u16 frame = READ(skb, mac_header);
-	/* Longer by the fields that a GRE header may have, for the shortest. */
-	__u8 before[BEFORE_FRAME + 12];
+	__u8 gre[16] = {};
 
-	if (frame < BEFORE_FRAME || frame >= READ(skb, tail) ||
-	    bpf_probe_read_kernel(before, BEFORE_FRAME, READ(skb, head) + frame - BEFORE_FRAME))
+	if (frame >= READ(skb, tail))
 		return false;
 #pragma unroll
 	for (int size = 4; size <= 16; size += 4) {
-		const __u8 *gre = before + BEFORE_FRAME - size;
-		__u16 flags = gre[0] << 8 | gre[1];
+		const unsigned char *start = head + frame - size;
 		__be32 fields[3];
+		__u16 flags;
 
+		if (frame < size + 20 || bpf_probe_read_kernel(gre, size, start))
+			return false;
+		flags = gre[0] << 8 | gre[1];
 		if ((gre[2] << 8 | gre[3]) != ETH_P_TEB ||
 		    size != 4 + 4 * (!!(flags & GRE_CSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQ)))
 			continue;
-		if (!parse_outer(gre, 20, tuple) && !parse_outer(gre, 40, tuple) &&
-		    !parse_outer(gre, 48, tuple))
+		if (!read_outer(start, 20, tuple) &&
+		    (frame < size + 40 || !read_outer(start, 40, tuple)) &&
+		    (frame < size + 48 || !read_outer(start, 48, tuple)))
 			continue;
 		__builtin_memcpy(fields, gre + 4, sizeof(fields));
 		tuple->gre_flags = flags;

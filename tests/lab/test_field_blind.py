@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where a packet of a tunnel can be without looking like one: it is told of all the same."""
 
+import re
+
 import pytest
 
 from tests.frames import gre, ipv6, udp
@@ -84,6 +86,8 @@ def over_udp(kind):
 def over_ipv6(site):
     site.b.sysctl("net.ipv6.conf.vb.disable_ipv6=0")
     site.b.ip(f"addr add {site.outer6(1)}/64 dev vb nodad")
+    # What B answers is to find its next hop.
+    site.a.ip(f"addr add {site.outer6(2)}/64 dev {site.va} nodad")
     site.tunnel("key 1", kind="ip6gre", ends=f"local {site.outer6(1)} remote {site.outer6(2)}")
 
 
@@ -104,6 +108,19 @@ def extended(*headers):
 # Eight bytes each, but for the number of the next header: PadN of 4, and offset 0 with an identity.
 PADDING = bytes([0, 1, 4, 0, 0, 0, 0])
 ATOMIC = bytes([0, 0, 0]) + b"\0\0\0\x07"
+
+
+def frame_for(device, destination):
+    """A frame inside, to the address that a device of B's has."""
+
+    def send(site):
+        shown = site.b.run("ip", "link", "show", device).stdout
+        address = bytes.fromhex(re.search(r"link/ether (\S+)", shown)[1].replace(":", ""))
+        frame = address + b"\x02\0\0\0\0\x01" + b"\x08\x00"
+        packet = udp(site.in_a, destination.format(site=site))
+        site.send(site.packet(frame + packet, protocol=TEB))
+
+    return send
 
 
 def bridged(site):
@@ -150,6 +167,10 @@ ROWS = {
     "forwarded to a host that is silent": Row(
         "no-neighbour", every(gre1(), FORWARD, LAN, ASK), inside(FAR), **OURS,
         words=(FAR, "ARP", "lan0"), where="path", command="neigh show", is_mended=False,
+    ),
+    "over a bridge, forwarding off": Row(
+        "forwarding-off", bridged, frame_for("br0", "99.4.4.4"), tunnel="gretap1",
+        iif="br0", command="addr add 99.4.4.4/32", is_mended=False,
     ),
 }  # fmt: skip
 

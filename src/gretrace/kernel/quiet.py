@@ -66,6 +66,11 @@ def quiet(drop: Drop, tunnel: Tunnel | None) -> str | None:
     return next((row.words for row in QUIET if row.fits(drop, tunnel)), None)
 
 
+def _is_frame(drop: Drop, tunnel: Tunnel | None) -> bool:
+    """Whether a tunnel for frames carried it, on its own device or behind a bridge."""
+    return drop.below is not None or (tunnel is not None and kind_of(tunnel).is_ethernet)
+
+
 def _is_copy(drop: Drop, _tunnel: Tunnel | None) -> bool:
     return drop.place.function in COPIES
 
@@ -89,7 +94,7 @@ def _is_unjoined(drop: Drop, tunnel: Tunnel | None) -> bool:
         return False
     unexplained = drop.reason in (None, "NOT_SPECIFIED") and drop.place.function in UNJOINED
     # On a network of Ethernet everybody hears all groups, those of IPv6 too.
-    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet
+    is_frame = _is_frame(drop, tunnel)
     return unexplained or (is_frame and drop.reason == "IPV6DISABLED")
 
 
@@ -104,12 +109,12 @@ def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:
 
 def _is_unspoken(drop: Drop, tunnel: Tunnel | None) -> bool:
     """Of neighbours that greet each other (LLDP, CDP, STP), and whatever else a switch floods."""
-    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet and not drop.is_sent
+    is_frame = _is_frame(drop, tunnel) and not drop.is_sent
     return is_frame and (drop.reason == "UNHANDLED_PROTO" or drop.place.function in LINK_LAYER)
 
 
 def _is_switched_back(drop: Drop, tunnel: Tunnel | None) -> bool:
-    is_frame = tunnel is not None and kind_of(tunnel).is_ethernet and not drop.is_sent
+    is_frame = _is_frame(drop, tunnel) and not drop.is_sent
     unexplained = drop.reason in (None, "NOT_SPECIFIED", "NO_TX_TARGET")
     return is_frame and unexplained and drop.place.function in SWITCHES
 
