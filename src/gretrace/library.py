@@ -121,8 +121,9 @@ def follow_drops(
 
     A context manager: the probe is attached when the block begins and gone when it ends. What
     it gives yields a report when it is new, and again when its count has grown, at most once a
-    second; it ends after `duration` seconds, or never. `capacity` is how many kinds of drop the
-    kernel keeps apart; `engine` is auto, core or bcc. The filters are those of the command.
+    second; it ends after `duration` seconds, or when the namespace is gone. `capacity` is how
+    many kinds of drop the kernel keeps apart; `engine` is auto, core or bcc. The filters are
+    those of the command.
     Raises PrerequisiteError where this machine cannot do it, UsageError for a wrong argument.
     """
     namespace = _namespace(netns)
@@ -167,8 +168,11 @@ def _reports(explainer: Explainer, end: float | None) -> Iterator[Report]:
         if rung:
             time.sleep(BURST)  # new kinds come in bursts
         # Asked before the look, so that nothing which came before the end is left out.
-        done = end is not None and time.monotonic() >= end
+        departed = explainer.tables.departed()
+        done = (end is not None and time.monotonic() >= end) or explainer.tables.are_all(departed)
         latest = {identity: report for identity, report, _ in explainer.observe()}
+        # Before its reports are handed out: the caller may take his time.
+        explainer.tables.let_go(departed)
         yield from latest.values()
 
 

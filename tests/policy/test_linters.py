@@ -13,7 +13,7 @@ BIN = Path(sys.executable).parent
 
 def scripts():
     """Every shell script, by its first line or its name."""
-    folders = ("script", "examples", ".ci")
+    folders = ("script", "launch", "examples", ".ci")
     files = [path for folder in folders for path in sorted((ROOT / folder).iterdir())]
     shells = (b"#!/bin/bash", b"#!/bin/sh")
     return [str(p) for p in files if p.suffix == ".sh" or p.read_bytes().startswith(shells)]

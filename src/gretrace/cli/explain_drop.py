@@ -26,6 +26,7 @@ from gretrace.errors import ExitCode, UsageError
 from gretrace.explain.drops import Explainer, follow
 from gretrace.host.features import has_gre, require_privilege
 from gretrace.host.firewall import Rulesets
+from gretrace.host.others import OtherNamespaces
 from gretrace.live import Watch
 from gretrace.model import Address
 from gretrace.plain import plain
@@ -110,7 +111,8 @@ def _watch(
             voice.detail()
         watch = Watch(duration)
         rulesets = Rulesets(lambda: watch.overdue)
-        explainer = Explainer(drops, tables, wanted, drop_reasons, rulesets)
+        others = OtherNamespaces(lambda: watch.overdue)
+        explainer = Explainer(drops, tables, wanted, drop_reasons, rulesets, others)
         stack.enter_context(watch)
         announce_ready(voice, ready_file)
         for table in tables.opened():

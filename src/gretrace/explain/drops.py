@@ -18,6 +18,7 @@ from gretrace.explain.swallowed import find_swallowed
 from gretrace.explain.tally import Identity, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
+from gretrace.host.others import OtherNamespaces
 from gretrace.host.tables import TunnelTables
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
@@ -63,6 +64,7 @@ class Explainer:
         wanted: Wanted,
         load_reasons: Callable[[], Mapping[int, str]],
         rulesets: Rulesets | None = None,
+        others: OtherNamespaces | None = None,
     ) -> None:
         self._drops = drops
         self._tables = tables
@@ -80,7 +82,7 @@ class Explainer:
         self._read_at = self._reading = 0.0
         # What was read of each namespace, by its inode, during one look at the drops.
         self._hosts: dict[int, Host] = {}
-        self._rulesets = rulesets or Rulesets()
+        self._rulesets, self._others = rulesets or Rulesets(), others or OtherNamespaces()
         self._left = 0  # packets that were counted and not judged before the end
 
     @cached_property
@@ -199,7 +201,7 @@ class Explainer:
         if table is None:
             return explain(Case(drop, None, iif=iif))
         if table.namespace.inode not in self._hosts:
-            self._hosts[table.namespace.inode] = Host(table, self._rulesets)
+            self._hosts[table.namespace.inode] = Host(table, self._rulesets, self._others)
         host = self._hosts[table.namespace.inode]
         traffic: dict[int, Traffic] = {}
         leaving_by = table.link_name(drop.leaving_by) if drop.leaving_by else None

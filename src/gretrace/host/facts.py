@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The host as verdicts ask about it: settings, routes, other namespaces."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from gretrace.commands import Netns
-from gretrace.errors import GretraceError
 from gretrace.host.features import module_state
 from gretrace.host.firewall import Rulesets
-from gretrace.host.namespaces import all_namespaces, entered
+from gretrace.host.namespaces import entered
+from gretrace.host.others import OtherNamespaces
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.droppers import Ruleset
-from gretrace.kernel.lookup import Tables
+from gretrace.kernel.surroundings import Elsewhere
 from gretrace.model import Address, Device, RefusingRule, Route, Traffic, Tunnel
 
 PROC_SYS = Path("/proc/sys")
@@ -24,15 +22,20 @@ class Host:
     Made for one look at the drops, and thrown away after it.
     """
 
-    def __init__(self, table: TunnelTable, rulesets: Rulesets | None = None) -> None:
+    def __init__(
+        self,
+        table: TunnelTable,
+        rulesets: Rulesets | None = None,
+        others: OtherNamespaces | None = None,
+    ) -> None:
         self._table = table
-        self._rulesets = rulesets or Rulesets()
+        self._rulesets, self._others = rulesets or Rulesets(), others or OtherNamespaces()
         self._settings: dict[str, str | None] = {}
         self._modules: dict[str, str | None] = {}
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._ruleset: Ruleset | None = None
-        self._others: list[tuple[Netns, Tables]] | None = None
+        self._elsewhere: Elsewhere | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
     def traffic(self, tunnels: Iterable[Tunnel]) -> dict[int, Traffic]:
@@ -100,18 +103,8 @@ class Host:
             self._ruleset = self._rulesets.of(self._table.namespace)
         return self._ruleset
 
-    def other_namespaces(self) -> list[tuple[Netns, Tables]]:
-        """Return every other namespace, and its tunnels."""
-        if self._others is None:
-            self._others = list(self._read_others())
-        return self._others
-
-    def _read_others(self) -> Iterator[tuple[Netns, Tables]]:
-        for namespace in all_namespaces():
-            if namespace.inode == self._table.namespace.inode:
-                continue
-            try:
-                with closing(TunnelTable(namespace)) as table:
-                    yield namespace.reached, table.tables
-            except (GretraceError, OSError):
-                continue
+    def elsewhere(self) -> Elsewhere:
+        """Return the tunnels of other namespaces, as far as there is time to read them."""
+        if self._elsewhere is None:
+            self._elsewhere = self._others.than(self._table.namespace)
+        return self._elsewhere

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from gretrace.host.netlink import Link
-from gretrace.kernel.kinds import FALLBACKS, Kind
+from gretrace.kernel.kinds import FALLBACKS, KINDS, Kind
 from gretrace.model import Address, Encap, Tunnel
 
+KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 IFF_UP = 1
 # uapi/linux/if_tunnel.h, read as big-endian numbers.
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
@@ -17,6 +18,11 @@ ENCAP_TYPES = {1: "fou", 2: "gue"}
 ENCAP_CSUM, ENCAP_CSUM6, ENCAP_REMCSUM = 1, 2, 4
 IGNORE_ENCAP_LIMIT = 1  # IP6_TNL_F_IGN_ENCAP_LIMIT of linux/ip6_tunnel.h
 IPV4_SIZE = 4
+
+
+def place_of(tunnel: Tunnel) -> tuple[int, int]:
+    """Return by what tunnels of a namespace are in order: kind, then index."""
+    return KIND_ORDER[tunnel.kind], tunnel.ifindex
 
 
 def read_tunnel(link: Link, kind: Kind, netns: int, names: Mapping[int, str]) -> Tunnel:

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
@@ -137,17 +137,36 @@ class Links:
         asked = [self.get(index) for index in expected - found.keys()]
         return [*found.values(), *(link for link in asked if link)]
 
+    def dump_some(self, at_most: int, is_late: Callable[[], bool]) -> list[Link] | None:
+        """Read all links; None when there are more than so many, or it `is_late` meanwhile.
+
+        Raises OSError when the kernel cannot tell them. One that comes or goes meanwhile may hide
+        another.
+        """
+        found = []
+        for link, _ in self._each():
+            if link:
+                found.append(link)
+            if len(found) > at_most or is_late():
+                return None
+        return found
+
     def _dump_once(self) -> tuple[dict[int, Link], bool]:
         found, is_whole = {}, True
+        for link, is_sound in self._each():
+            is_whole = is_whole and is_sound
+            if link:
+                found[link.index] = link
+        return found, is_whole
+
+    def _each(self) -> Iterator[tuple[Link | None, bool]]:
+        """Yield each link of a dump, and whether no change has made the dump unsound by then."""
         for kind, flags, message in self._ask(0, NLM_F_REQUEST | NLM_F_DUMP):
-            is_whole = is_whole and not flags & NLM_F_DUMP_INTR
             if kind == NLMSG_ERROR:
                 code = -ERROR.unpack_from(message)[0]
                 raise OSError(code, os.strerror(code))
-            if kind == RTM_NEWLINK:
-                link = _parse_link(message)
-                found[link.index] = link
-        return found, is_whole
+            link = _parse_link(message) if kind == RTM_NEWLINK else None
+            yield link, not flags & NLM_F_DUMP_INTR
 
     def cookie(self) -> int:
         """Return the low 32 bits of what tells the namespace from all that there ever were.

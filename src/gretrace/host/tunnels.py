@@ -7,7 +7,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from gretrace.host.gre_link import read_tunnel
+from gretrace.host.gre_link import place_of, read_tunnel
 from gretrace.host.iproute import open_iproute
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.host.neighbours import link_layer_address
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 IFF_UP, IFF_RUNNING = 0x1, 0x40  # uapi/linux/if.h
 # To ask for a link costs about twice as much as to be told of it among all.
 WORTH_A_DUMP = 0.5
-KIND_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
 
 class TunnelTable:
@@ -228,7 +227,7 @@ class TunnelTable:
                 self._known[index] = replace(tunnel, link_name=name)
         self._stale = set()
         self._all_stale = False
-        tunnels = tuple(sorted(self._known.values(), key=_place))
+        tunnels = tuple(sorted(self._known.values(), key=place_of))
         if tunnels != self._tables.tunnels:
             self.before, self._tables = self._tables, Tables(tunnels)
 
@@ -240,7 +239,3 @@ class TunnelTable:
         received = counters["rx_packets"]
         at_start = self._received_at_start.get(link.index, received)
         return Traffic(received, counters["tx_packets"], received - at_start)
-
-
-def _place(tunnel: Tunnel) -> tuple[int, int]:
-    return KIND_ORDER[tunnel.kind], tunnel.ifindex

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a verdict may ask of the host at the moment that it is made."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gretrace.commands import Netns
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Address, Device, RefusingRule, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The tunnels of other namespaces, as far as they were read."""
+
+    found: Sequence[tuple[Netns, Tables]] = ()  # those that have tunnels
+    left_out: int = 0  # how many others were not looked into: it would take too long
 
 
 class Surroundings(Protocol):
@@ -42,8 +51,8 @@ class Surroundings(Protocol):
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
 
-    def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
-        """Return every other namespace, and its tunnels."""
+    def elsewhere(self) -> Elsewhere:
+        """Return the tunnels of other namespaces."""
 
 
 class Nowhere:
@@ -87,6 +96,6 @@ class Nowhere:
         """Know of no ruleset."""
         return Ruleset(unread="from here")
 
-    def other_namespaces(self) -> Iterable[tuple[Netns, Tables]]:
+    def elsewhere(self) -> Elsewhere:
         """Know of no other namespace."""
-        return ()
+        return Elsewhere()

@@ -110,7 +110,7 @@ class Case:
             return None
         query = replace(self.missed, link=None)
         moved = [replace(t, moved=False) for t in self.tables.tunnels if t.moved]
-        for there, tables in chain([(None, Tables(moved))], self.host.other_namespaces()):
+        for there, tables in chain([(None, Tables(moved))], self.host.elsewhere().found):
             match = tables.lookup(query)
             # What takes packets between any addresses was not meant for these.
             if match and match.decided_by in (Pass.EXACT, Pass.REMOTE, Pass.LOCAL):

@@ -104,6 +104,11 @@ def no_tunnel(case: Case) -> Finding | None:
         evidence += [traffic] if traffic else []
     else:
         evidence.append("This namespace has no GRE tunnel.")
+    if unseen := case.host.elsewhere().left_out:
+        evidence.append(
+            f"{unseen} other network namespaces were not looked into, as that takes too long: the "
+            "tunnel may be there."
+        )
     return Finding(
         summary=f"No tunnel takes packets from {query.remote} to {query.local} with "
         f"{show_key(query.key)} and protocol {show_protocol(query.protocol)}.",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gretrace.commands import HERE, Netns
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.surroundings import Nowhere
+from gretrace.kernel.surroundings import Elsewhere, Nowhere
 from gretrace.model import Place
 from tests.frames import answer, gre_packet, udp
 from tests.unit.cases import A, B, case, tunnel
@@ -18,10 +18,10 @@ class _Beside(Nowhere):
     """A host with one more namespace."""
 
     def __init__(self, *tunnels, there=BLUE):
-        self._others = [(there, Tables(tunnels))]
+        self._elsewhere = Elsewhere([(there, Tables(tunnels))])
 
-    def other_namespaces(self):
-        return self._others
+    def elsewhere(self):
+        return self._elsewhere
 
 
 def beside(packet, *ours, theirs, there=BLUE):

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tunnels of all other network namespaces, as far as there is time and room for them."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from gretrace.commands import Netns
+from gretrace.errors import GretraceError
+from gretrace.host.gre_link import place_of, read_tunnel
+from gretrace.host.namespaces import Namespace, all_namespaces, entered
+from gretrace.host.netlink import Link, Links
+from gretrace.kernel.kinds import KINDS
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.surroundings import Elsewhere
+from gretrace.model import Tunnel
+
+# Whoever may make a namespace may make thousands, with thousands of links each: so many seconds
+# are spent on all of them, and so many links are read.
+PATIENCE, LINKS_AT_MOST = 1.0, 20_000
+# What was read is kept for so many times as long as it took: four fifths of the time at least are
+# left for all else.
+REST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one look at all namespaces but one has found."""
+
+    until: float  # when it is too old
+    besides: int  # inode of the namespace that was not looked into, as its own table is there
+    found: Sequence[tuple[int, Netns, Tables]]  # by inode; those that have tunnels
+    left_out: int
+
+    def than(self, inode: int) -> Elsewhere:
+        there = [(netns, tables) for other, netns, tables in self.found if other != inode]
+        return Elsewhere(there, self.left_out + (self.besides != inode))
+
+
+class OtherNamespaces:
+    """The tunnels of namespaces, read when they are asked for.
+
+    Those that have a name, which only root can give, are read first.
+    """
+
+    def __init__(
+        self,
+        stopped: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stopped, self._clock = stopped, clock
+        self._kept: _Reading | None = None
+
+    def than(self, namespace: Namespace) -> Elsewhere:
+        """Return what is elsewhere than in a namespace, and how many namespaces are left out."""
+        if self._kept is None or self._clock() >= self._kept.until:
+            self._kept = self._read(namespace)
+        return self._kept.than(namespace.inode)
+
+    def _read(self, own: Namespace) -> _Reading:
+        begin = self._clock()
+        others = [each for each in all_namespaces() if each.inode != own.inode]
+        found: list[tuple[int, Netns, Tables]] = []
+        looked_into, room = 0, LINKS_AT_MOST
+        for namespace in others:
+            if self._is_late(begin):
+                break
+            try:
+                links = self._links_of(namespace, room, begin)
+            except (GretraceError, OSError):
+                # It is gone, or may not be entered.
+                looked_into += 1
+                continue
+            if links is None:
+                continue
+            looked_into += 1
+            room -= len(links)
+            if tunnels := _tunnels(links, namespace.inode):
+                found.append((namespace.inode, namespace.reached, Tables(tunnels)))
+        end = self._clock()
+        left_out = len(others) - looked_into
+        return _Reading(end + REST * (end - begin), own.inode, found, left_out)
+
+    def _is_late(self, begin: float) -> bool:
+        return self._clock() >= begin + PATIENCE or self._stopped()
+
+    def _links_of(self, namespace: Namespace, room: int, begin: float) -> list[Link] | None:
+        with entered(namespace):
+            links = Links()
+        with closing(links):
+            return links.dump_some(room, lambda: self._is_late(begin))
+
+
+def _tunnels(links: list[Link], inode: int) -> list[Tunnel]:
+    names = {link.index: link.name for link in links}
+    read = [
+        read_tunnel(link, kind, inode, names)
+        for link in links
+        if (kind := KINDS.get(link.kind or ""))
+    ]
+    return sorted(read, key=place_of)
