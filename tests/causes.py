@@ -2,7 +2,8 @@
 """Print which cause was seen in the lab of which kernel, from what tests/lab/conftest.py left.
 
 Usage: python -m tests.causes KERNEL=FILE... where a kernel may have several files. Exits with
-1 when a cause was seen nowhere in a kernel, or by a test that failed.
+1 when a cause of the contract was seen nowhere in a kernel, or by a test that failed, or when
+one was seen that the contract does not have.
 """
 
 import json
@@ -11,15 +12,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from gretrace.verdicts import CAUSES
+from tests.policy.test_registry import CONTRACT
 
 
 def verdict(outcomes):
     """Tell what the tests that saw a cause came to."""
     if not outcomes:
         return "MISSING"
-    failed = sum(outcome != "passed" for outcome in outcomes)
-    return f"FAILED {failed} of {len(outcomes)}" if failed else f"ok {len(outcomes)}"
+    failed = [test for test, outcome in outcomes.items() if outcome != "passed"]
+    if failed:
+        return f"FAILED {len(failed)} of {len(outcomes)}, {failed[0]}"
+    return f"ok {len(outcomes)}"
 
 
 def main(arguments):
@@ -28,11 +31,12 @@ def main(arguments):
         kernel, _, path = argument.partition("=")
         outcomes, file = seen.setdefault(kernel, {}), Path(path)
         for cause, of_tests in json.loads(file.read_text()).items() if file.exists() else ():
-            outcomes[cause] = outcomes.get(cause, []) + of_tests
+            outcomes.setdefault(cause, {}).update(of_tests)
+    unknown = sorted({cause for outcomes in seen.values() for cause in outcomes} - {*CONTRACT})
     rows = [
-        {"cause": cause.name, **{k: verdict(seen[k].get(cause.name, [])) for k in seen}}
-        for cause in CAUSES
+        {"cause": cause, **{k: verdict(seen[k].get(cause, {})) for k in seen}} for cause in CONTRACT
     ]
+    rows += [{"cause": f"{cause}, of no contract", **dict.fromkeys(seen, "?")} for cause in unknown]
     sys.stdout.write(tabulate(rows, headers="keys") + "\n")
     return any(not cell.startswith("ok") for row in rows for cell in list(row.values())[1:])
 

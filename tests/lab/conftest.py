@@ -21,7 +21,7 @@ from tests.lab import journal
 from tests.lab.session import ENGINE, causes_seen, running_sessions, warm_up
 from tests.lab.trace import drop_log
 
-outcomes = defaultdict(list)
+outcomes = defaultdict(dict)  # by cause, of the tests that saw it
 BEGAN, DROPS = pytest.StashKey(), pytest.StashKey()
 
 
@@ -78,7 +78,7 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001
         explain_failure(item, report)
     if report.when == "call":
         for cause in causes_seen:
-            outcomes[cause].append(report.outcome)
+            outcomes[cause][item.nodeid] = report.outcome
         causes_seen.clear()
 
 
