@@ -7,6 +7,7 @@ import pytest
 
 from tests.frames import gre_packet
 from tests.lab.hosts import INNER_B, A, B, pair, tunnel_a, tunnel_b
+from tests.lab.recorded import recorded
 from tests.lab.session import explain_drop
 
 ETH_P_TEB = 0x6558
@@ -82,7 +83,7 @@ def test_cause_is_named_and_its_fix_mends(fault):
     packet = gre_packet(
         A, fault.local, key=fault.key, protocol=_protocol(fault), payload=_payload(fault)
     )
-    with pair() as (a, b), explain_drop(b) as session:
+    with pair() as (a, b), recorded(b) as capture, explain_drop(b) as session:
         fault.break_it(a, b)
         a.send("va", packet, times=SENT)
         session.wait_for_packets(SENT)
@@ -100,6 +101,7 @@ def test_cause_is_named_and_its_fix_mends(fault):
         assert report["confidence"] == "certain"
         for words in fault.words:
             assert words in report["summary"]
+        capture.agrees_with(session)
         _mend(b, report)
         if fault.cause in ("no-tunnel", "wrong-type"):
             b.ip(f"addr add {INNER_B}/30 dev gre1")

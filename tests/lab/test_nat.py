@@ -4,6 +4,7 @@
 from contextlib import contextmanager
 
 from tests.lab.hosts import INNER_A, INNER_B, hosts, tunnel, wire
+from tests.lab.recorded import recorded
 from tests.lab.session import explain_drop
 
 A, B = "40.1.1.2", "30.1.1.2"
@@ -37,13 +38,14 @@ def test_without_nat_nothing_is_reported():
 
 
 def test_nat_is_named_and_its_fix_mends():
-    with routed(nat=True) as (a, _, b), explain_drop(b) as session:
+    with routed(nat=True) as (a, _, b), recorded(b) as capture, explain_drop(b) as session:
         # A begins: had B begun, the router would let A's packets pass as answers.
         a.send_pings(INNER_B, count=3)
         session.wait_for_packets(3)
         b.send_pings(INNER_A)
         a.send_pings(INNER_B)
         session.wait_for_packets(4)
+        capture.agrees_with(session)
         assert session.stop() == 3
         (report,) = session.reports
         assert report["cause"] == "nat-remote"
@@ -60,11 +62,12 @@ def test_nat_is_named_and_its_fix_mends():
 def test_a_stranger_is_no_nat_while_the_tunnel_hears_its_peer():
     with routed(nat=False) as (a, r, b):
         assert a.ping(INNER_B)
-        with explain_drop(b) as session:
+        with recorded(b) as capture, explain_drop(b) as session:
             assert a.ping(INNER_B)
             tunnel(r, f"local {ROUTER_B} remote {B} ikey 1 okey 1", address="10.10.10.3")
             r.send_pings(INNER_B, device="gre1")
             session.wait_for_packets(1)
+            capture.agrees_with(session)
             assert session.stop() == 3
             (report,) = session.reports
             assert report["cause"] == "no-tunnel"
@@ -76,8 +79,9 @@ def test_a_tunnel_that_fell_silent_is_the_one():
     with routed(nat=False) as (a, r, b):
         assert a.ping(INNER_B)
         r.run("nft", NAT)
-        with explain_drop(b) as session:
+        with recorded(b) as capture, explain_drop(b) as session:
             a.send_pings(INNER_B)
             session.wait_for_packets(1)
+            capture.agrees_with(session)
             session.stop()
             assert {report["cause"] for report in session.reports} == {"nat-remote"}
