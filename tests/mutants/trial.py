@@ -30,7 +30,7 @@ KILLED, SURVIVED, HUNG = "killed", "survived", "hung"
 LOADED = ("click", "click.testing", "dpkt", "hypothesis", "pyroute2", "pyroute2.netns", "tabulate")
 PLAIN = ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:terminal", "-p", "no:cacheprovider"]
 MEMORY = 4 << 30  # bytes; a mutant that never ends must not take the machine's
-SLOW = 1.0  # seconds; a test that takes as long measures something else
+SLOW = 10.0  # seconds; a test that takes as long measures something else
 COLLECTION = "collection"  # the context of lines that run before any test does
 
 

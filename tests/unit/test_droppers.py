@@ -160,6 +160,34 @@ def test_there_is_a_limit_and_it_is_told(monkeypatch):
     assert found(ordinary(500)).is_whole
 
 
+@pytest.mark.parametrize(("limit", "is_whole"), [(5, True), (4, True), (3, False)])
+def test_a_rule_costs_one_and_one_for_each_value(monkeypatch, limit, is_whole):
+    monkeypatch.setattr(droppers, "COMPARISONS", limit)
+    miss = Rule("x", "drop", (Match("saddr", ("9.9.9.8", "9.9.9.9")),))
+    both = [chain(f"b{n}", hook="input", policy=p) for n, p in enumerate(("accept", "drop"))]
+    answer = found([chain("in", miss, hook="input"), *both])
+    assert (answer.is_whole, bool(answer.droppers)) == (is_whole, is_whole)
+
+
+@pytest.mark.parametrize(("chains", "is_whole"), [(15, True), (16, True), (17, False)])
+def test_just_as_many_chains_as_are_told_apart_are_all(chains, is_whole):
+    answer = found([chain(f"b{n}", hook="input", policy="drop") for n in range(chains)])
+    assert (len(answer.droppers), answer.is_whole) == (min(chains, 16), is_whole)
+
+
+def test_answers_are_kept_up_to_a_number(monkeypatch):
+    """The same question is not answered twice, unless there were too many others meanwhile."""
+    monkeypatch.setattr(droppers, "ANSWERS", 2)
+    rules = [Rule(str(n), "drop", (Match("saddr", (f"9.0.0.{n}",)),)) for n in range(4)]
+    ruleset = Ruleset([chain("in", *rules, hook="input")])
+    asked = [ruleset.droppers(["input"], FACTS | {"saddr": f"9.0.0.{n}"}) for n in (0, 1, 0, 1)]
+    assert asked[0] is asked[2]
+    assert asked[1] is asked[3]
+    ruleset.droppers(["input"], FACTS | {"saddr": "9.0.0.2"})
+    assert ruleset.droppers(["input"], FACTS | {"saddr": "9.0.0.0"}) is not asked[0]
+    assert len(ruleset._answers) == 2
+
+
 def test_the_largest_ruleset_is_answered_within_a_second():
     ruleset = Ruleset(ordinary(40_000))
     begin = time.process_time()

@@ -91,6 +91,13 @@ def test_over_ipv6_any_kind_for_frames_takes_any_frame():
     assert takes == {"erspan", "ip6gretap", "ip6erspan"}
 
 
+def test_the_fallback_of_each_kind():
+    assert {name: kind.fallback for name, kind in KINDS.items()} == {
+        "gre": "gre0", "gretap": "gretap0", "erspan": "erspan0",
+        "ip6gre": "ip6gre0", "ip6gretap": None, "ip6erspan": None,
+    }  # fmt: skip
+
+
 def test_the_version_of_erspan():
     assert [erspan_version(ETH_P_ERSPAN, key) for key in (None, 0, 5)] == [0, 1, 1]
     assert erspan_version(ETH_P_ERSPAN2, 0) == 2

@@ -140,3 +140,46 @@ def test_the_nearest_comes_first_and_the_fallback_is_no_candidate():
     tunnels = [replace(t, ifindex=ifindex) for ifindex, t in enumerate(tunnels, start=2)]
     order = [c.tunnel.name for c in Tables(tunnels).candidates(query())]
     assert order == ["down", "key", "local", "remote", "far"]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_one_mismatch_is_nearer_than_another_whatever_came_first(is_reversed):
+    tunnels = [
+        tunnel("down", up=False),
+        tunnel("type", kind="gretap"),
+        tunnel("key", key=5),
+        tunnel("local", local=OTHER),
+        tunnel("remote", remote=OTHER),
+    ]
+    order = [t.name for t in tunnels]
+    made = enumerate(reversed(tunnels) if is_reversed else tunnels, start=2)
+    found = Tables([replace(t, ifindex=ifindex) for ifindex, t in made]).candidates(query())
+    assert [c.tunnel.name for c in found] == order
+
+
+def test_of_two_that_are_as_near_the_one_that_names_more_comes_first():
+    names = {"any local": {"local": None}, "any": {"local": None, "remote": None}, "both": {}}
+    tunnels = [
+        tunnel(name, **ends, key=5, ifindex=ifindex)
+        for ifindex, (name, ends) in enumerate(names.items(), start=2)
+    ]
+    found = [c.tunnel.name for c in Tables(tunnels).candidates(query())]
+    assert found == ["both", "any local", "any"]
+
+
+@pytest.mark.parametrize("ends", [{"local": None}, {"remote": None}, {}])
+def test_with_an_end_no_key_and_key_0_differ(ends):
+    assert mismatches([tunnel(key=0, **ends)], query()) == {"gre1": {Mismatch.KEY}}
+    anywhere = tunnel(key=0, local=None, remote=None)
+    assert mismatches([anywhere], query()) == {"gre1": set()}
+
+
+def test_over_ipv6_a_tunnel_without_key_is_near_to_key_0():
+    ours = tunnel(kind="ip6gre", local="fd00::1", remote="fd00::2")
+    others = [
+        tunnel(f"other{n}", kind="ip6gre", local="fd00::1", remote=f"fd00::{n:x}", ifindex=n)
+        for n in range(100, 140)
+    ]
+    asked = query(key=0, remote="fd00::2", local="fd00::1", protocol=0x86DD)
+    found = Tables([*others, replace(ours, ifindex=200)]).candidates(asked)
+    assert (found[0].tunnel.name, found[0].mismatches) == ("gre1", ())

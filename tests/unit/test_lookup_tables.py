@@ -9,7 +9,12 @@ from ipaddress import ip_address
 import pytest
 
 from gretrace.kernel.lookup import Mismatch, Pass, Query, Tables
-from gretrace.kernel.lookup.hashes import GOLDEN_RATIO_32, ip_tunnel_hash
+from gretrace.kernel.lookup.hashes import (
+    GOLDEN_RATIO_32,
+    hash_address,
+    hash_key,
+    ip_tunnel_hash,
+)
 from gretrace.kernel.lookup.near import _rank, mismatches
 from gretrace.kernel.lookup.terms import Candidate
 from tests.unit.cases import A, B, tunnel
@@ -36,6 +41,30 @@ def test_the_hashes_are_those_that_a_kernel_printed(key, remote, printed, today)
     assert ip_tunnel_hash(key, address, OLD_GOLDEN_RATIO_32) == printed
     assert ip_tunnel_hash(key, address) == today
     assert GOLDEN_RATIO_32 == 0x61C88647
+
+
+@pytest.mark.skipif(sys.byteorder == "big", reason="computed on a little-endian machine")
+def test_the_hashes_over_ipv6_are_those_of_the_kernels_macros():
+    """By HASH_KEY() and HASH_ADDR() as they are in C, compiled."""
+    assert [hash_key(key) for key in (1, 0x01020304, 0xFEDCBA98, 0x02000013)] == [0, 1, 17, 2]
+    addresses = ("fd00::2", "fd00::1", "2001:db8:1:2:3:4:5:6", "fe80::1234:56ff:fe78:9abc")
+    assert [hash_address(ip_address(address)) for address in addresses] == [6, 29, 24, 8]
+
+
+def test_over_ipv6_a_bucket_belongs_to_one_table():
+    """The passes go through four tables, and meet a tunnel in the one for what it is given."""
+    ends = {
+        Pass.EXACT: {},
+        Pass.REMOTE: {"local": None},
+        Pass.LOCAL: {"remote": None},
+        Pass.KEY: {"local": None, "remote": None},
+    }
+    for expected, given in ends.items():
+        tables = Tables([six(**given, key=0x02000013)])
+        walk = tables.walk(Query(ip_address(SIX_A), ip_address(SIX_B), 0x02000013, 0x86DD))
+        assert [s.decided_by for s in walk.steps if s.met] == [expected]
+        assert len({s.bucket for s in walk.steps}) == len(walk.steps)
+        assert {s.bucket >> 5 for s in walk.steps} <= {3, 2, 1, 0}
 
 
 def test_the_two_printed_lookups_go_the_printed_way():
