@@ -45,6 +45,8 @@ enum drop_mark {
 enum lookup_mark {
 	/* gre_key is ERSPAN's session id, which the kernel looks up in place of a key field. */
 	LOOKUP_SESSION_KEY = 4,
+	/* Counted in a generation of odd number; no event has it. */
+	LOOKUP_ODD = 1024,
 };
 
 /* What a GRE packet says of itself, and where it was. */
@@ -81,17 +83,17 @@ struct tuple_filter {
 	__u8 local[16];
 };
 
-/* --- drops ---------------------------------------------------------------------- */
-
 /*
- * User space takes kinds out of the table while packets come. A kind that another
+ * User space takes kinds out of a table while packets come. A kind that another
  * processor counts in at that moment must not be taken, so each entry belongs to a
  * generation: user space begins a new one, waits until no program runs that saw the
  * old one, and then has the old entries to itself.
  */
-struct drop_generation {
+struct generation {
 	__u32 number;
 };
+
+/* --- drops ---------------------------------------------------------------------- */
 
 /* What makes two drops the same drop. */
 struct drop_key {
@@ -154,7 +156,7 @@ struct lookup_key {
 };
 
 struct lookup_stats {
-	__u64 count;
+	__u64 count; /* in its generation */
 	__u64 first_ns; /* CLOCK_MONOTONIC */
 	__u64 last_ns;
 	char tunnel_name[NAME_SIZE]; /* at the first decision */
@@ -170,10 +172,13 @@ struct lookup_totals {
 	__u64 overflow; /* decisions that found the table full: counted, not kept apart */
 	__u64 not_shown; /* without an event: over the budget */
 	__u64 ring_full; /* without an event: the ring had no room */
+	__u32 generation; /* the latest in which there was a new kind */
+	__u32 kinds; /* that were given room in it */
 };
 
 struct lookup_budget {
 	__u32 events; /* at most so many in a window; 0: all */
+	__u32 kinds; /* at most so many in a generation */
 };
 
 /* --- the keepalive responder ---------------------------------------------------- */

@@ -24,7 +24,7 @@ CONSTANT(struct drop_room, room);
 
 MAP(HASH, drops, struct drop_key, struct drop_stats, CAPACITY);
 MAP(HASH, deaths, struct death_key, struct death, DEATHS);
-MAP(ARRAY, generations, __u32, struct drop_generation, 1);
+MAP(ARRAY, generations, __u32, struct generation, 1);
 MAP(ARRAY, totals, __u32, struct drop_totals, 1);
 RING(bell, 4096);
 
@@ -228,7 +228,7 @@ AT_TRACEPOINT(kfree_skb, count_drop)
 	const struct sk_buff *skb = (const struct sk_buff *)args[0];
 	const struct net_device *dev = READ(skb, dev);
 	struct drop_key key = {};
-	struct drop_generation *present;
+	struct generation *present;
 	struct drop_stats *stats;
 	struct view view = {};
 	__u32 first = 0, generation;

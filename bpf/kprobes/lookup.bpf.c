@@ -38,6 +38,7 @@ struct window {
 MAP(PERCPU_ARRAY, arrivals, __u32, struct arrival, 1);
 MAP(HASH, lookups, struct lookup_key, struct lookup_stats, CAPACITY);
 MAP(ARRAY, totals, __u32, struct lookup_totals, 1);
+MAP(ARRAY, generations, __u32, struct generation, 1);
 MAP(ARRAY, windows, __u32, struct window, 1);
 RING(decisions, 1 << 20);
 
@@ -123,13 +124,27 @@ static __always_inline void read_name(char *name, const struct net_device *tunne
 		bpf_probe_read_kernel(name, NAME_SIZE, tunnel->name);
 }
 
+/* Processors may give away the last place together: the table has as many to spare. */
+static __always_inline bool has_room(struct lookup_totals *all, __u32 generation)
+{
+	if (all->generation != generation) {
+		all->generation = generation;
+		all->kinds = 0;
+	}
+	if (all->kinds >= budget.kinds)
+		return false;
+	__sync_fetch_and_add(&all->kinds, 1);
+	return true;
+}
+
 /* The entry of a kind, made if need be; NULL when the table is full. */
-static __always_inline struct lookup_stats *enter(struct lookup_key *key,
-						  const struct net_device *tunnel, __u64 now)
+static __always_inline struct lookup_stats *enter(struct lookup_totals *all, struct lookup_key *key,
+						  const struct net_device *tunnel, __u64 now,
+						  __u32 generation)
 {
 	struct lookup_stats *stats = LOOK_UP(lookups, key);
 
-	if (!stats) {
+	if (!stats && has_room(all, generation)) {
 		struct lookup_stats fresh = { .first_ns = now, .last_ns = now };
 
 		read_name(fresh.tunnel_name, tunnel);
@@ -143,8 +158,16 @@ static __always_inline struct lookup_stats *enter(struct lookup_key *key,
 static __always_inline void count(struct lookup_totals *all, struct lookup_key *key,
 				  const struct net_device *tunnel, __u64 now)
 {
-	struct lookup_stats *stats = enter(key, tunnel, now);
+	__u32 first = 0, generation;
+	struct generation *present = LOOK_UP(generations, &first);
+	struct lookup_stats *stats;
 
+	if (!present)
+		return;
+	generation = present->number;
+	if (generation & 1)
+		key->tuple.marks |= LOOKUP_ODD;
+	stats = enter(all, key, tunnel, now, generation);
 	if (!stats) {
 		__sync_fetch_and_add(&all->overflow, 1);
 		return;
@@ -201,6 +224,7 @@ static __always_inline void show(void *ctx, struct lookup_totals *all, const str
 {
 	struct lookup_event event = { .time_ns = now, .key = *key };
 
+	event.key.tuple.marks &= ~LOOKUP_ODD;
 	read_name(event.tunnel_name, tunnel);
 	/* To wake the reader costs more than all the rest: once a window is enough. */
 	if (SEND(ctx, decisions, &event, place ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP))

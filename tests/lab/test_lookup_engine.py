@@ -351,7 +351,7 @@ def test_tuples_are_kept_apart_and_the_rest_is_counted():
         assert len(events) == 40
         assert len(counts(table)) == 8
         assert table.lost().overflow == 40 - sum(entry.count for entry in counts(table))
-        assert "table of kinds is full" in " ".join(table.lost().sentences())
+        assert "there are too many kinds" in " ".join(table.lost().sentences())
 
 
 def test_the_first_of_a_window_wakes_the_reader():
@@ -381,6 +381,53 @@ def test_by_bcc_with_and_without_ring_buffers(monkeypatch, rings):
             ]
             assert {(entry.key, entry.count) for entry in counts(table)} == {(1, 50), (2, 50)}
             assert not table.lost().sentences()
+
+
+def test_kinds_are_taken_out_and_counts_stay_exact_and_a_scan_hides_no_peer():
+    """Three times as many forged keys as there is room for, and a peer before, amid and after."""
+    capacity, keys = 256, 768
+    with pair() as (a, b), watching(b, capacity=capacity) as table:
+        tunnel_b(b, "key 1")
+        send, events = a.sender("va"), []
+        for key in range(1000, 1000 + keys):
+            send(gre_packet(A, B, key=key))
+            if key % 64 == 0:
+                send(gre_packet(A, B, key=1))
+                events += settled_so_far(table)
+        events += settled_so_far(table)
+        assert table._generation >= 2
+        sent = keys + keys // 64
+        deadline = time.monotonic() + 20
+        while total(table) < sent and time.monotonic() < deadline:
+            events += settled_so_far(table)
+        assert total(table) == sent, table.lost()
+        # Each was shown, and none has a mark of ours.
+        assert Counter(seen.key for seen in events)[1] == keys // 64
+        assert len(events) == sent
+        known = {entry.key: entry.count for entry in counts(table)}
+        assert known[1] == keys // 64
+        assert len(counts(table)) == len(known) <= 2 * capacity
+        # Nobody looks, and the table fills.
+        for key in range(5000, 5000 + keys):
+            send(gre_packet(A, B, key=key))
+        deadline = time.monotonic() + 20
+        while total(table) < sent + keys:
+            assert time.monotonic() < deadline, table.lost()
+            time.sleep(0.05)
+        assert table.lost().overflow
+        # A look later there is room again, and what comes is seen at once.
+        table.take()
+        send(gre_packet(A, B, key=1))
+        began = time.monotonic()
+        while not (seen := settled_so_far(table)):
+            assert time.monotonic() - began < 3
+        assert seen[-1].tunnel_name == "gre1"
+        assert {e.key: e.count for e in counts(table)}[1] == keys // 64 + 1
+
+
+def settled_so_far(table):
+    time.sleep(0.05)
+    return [decode_decision(record, 0) for record in table.take()]
 
 
 def test_healthy_traffic_both_ways():

@@ -7,11 +7,14 @@ import json
 import time
 from dataclasses import replace
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 from gretrace.engine import LookupsLost
 from gretrace.engine.contract import LookupEvent, LookupKey, LookupStats
+from gretrace.engine.lookups import Sums, count_of
 from gretrace.host.namespaces import Namespace
 from gretrace.kernel.lookup import Pass, Query, Tables
+from gretrace.lookups import follow as following
 from gretrace.lookups.follow import Follower, follow
 from gretrace.lookups.predict import judge, predict_elsewhere
 from gretrace.model import Decision
@@ -195,6 +198,38 @@ def test_what_was_not_shown_or_lost_is_told():
     said = session(FakeTable(GRE1), lookups)[1]
     assert any("2 lookups were counted but not shown" in line for line in said)
     assert any(line.startswith("40 packets so far were counted") for line in said)
+
+
+def test_what_is_lost_is_told_at_once_then_once_a_minute_and_at_the_end(monkeypatch):
+    clock, said = iter([0, 1, 59, 61, 62, 63]), []
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    losses = following._Losses(said.append)
+    for number in range(1, 6):
+        losses.note(LookupsLost(overflow=number))
+    losses.note(LookupsLost(overflow=6), is_last=True)
+    assert [line.split()[0] for line in said] == ["1", "4", "6"]
+
+
+def entry(key, count, last=9):
+    made = LookupKey()
+    fill(made, key, GRE1)
+    return bytes(made), bytes(LookupStats(count=count, first_ns=5, last_ns=last, tunnel_name=b"t"))
+
+
+def test_what_was_taken_out_is_added_up_and_a_scan_puts_nothing_real_out():
+    sums = Sums(100)
+    for key in range(10):
+        sums.add(*entry(key, 2))
+    for key in range(1000, 3000):
+        sums.add(*entry(key, 1))
+        if key % 100 == 0:
+            sums.add(*entry(3, 1, last=key))
+    kept = sums.items()
+    assert len(kept) == 100
+    whole = LookupStats.from_buffer_copy(kept[entry(3, 1)[0]])
+    assert (whole.count, whole.first_ns, whole.last_ns) == (22, 5, 2900)
+    assert {entry(key, 1)[0] for key in range(10)} <= kept.keys()
+    assert sum(map(count_of, kept.values())) + sums.let_go == 20 + 2000 + 20
 
 
 def test_no_packet_is_said():

@@ -90,7 +90,7 @@ def open_drops(tuple_filter: TupleFilter, capacity: int, engine: str = "auto") -
 class LookupsLost:
     """What was not seen of the lookups, or not one by one, in packets."""
 
-    overflow: int = 0  # the table was full: counted, but not by tuple
+    overflow: int = 0  # counted, but not by tuple: too many kinds
     ring_full: int = 0  # counted, but the ring had no room for the event
     missed: int = 0  # a program was already running on that processor
     not_shown: int = 0  # counted, and left out on purpose: over the budget of events
@@ -100,8 +100,8 @@ class LookupsLost:
         said = []
         if self.overflow:
             said.append(
-                f"{self.overflow} lookups were counted but not kept apart: the table of kinds is "
-                "full; narrow it with --remote, --local or --key, or raise --capacity"
+                f"{self.overflow} lookups were counted but not kept apart: there are too many "
+                "kinds; narrow it with --remote, --local or --key, or raise --capacity"
             )
         if self.ring_full:
             said.append(
@@ -127,10 +127,17 @@ class LookupTable(Protocol):
         """Return a descriptor that is readable when there are events; see LOOKUP_WINDOW."""
 
     def take(self) -> list[bytes]:
-        """Return every struct lookup_event since the last call; the oldest comes first."""
+        """Return every struct lookup_event since the last call; the oldest comes first.
+
+        It also makes room in the kernel, so it must be called again and again.
+        """
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """Read every (struct lookup_key, struct lookup_stats): exact, with or without events."""
+        """Read every (struct lookup_key, struct lookup_stats) since the start.
+
+        Counts are exact, with or without events. Of too many kinds those that were not seen for
+        long are let go of, and are part of what was lost.
+        """
 
     def lost(self) -> LookupsLost:
         """Read what was lost or left out so far."""
@@ -144,16 +151,19 @@ def open_lookups(
 ) -> LookupTable:
     """Attach the lookup programs.
 
-    `capacity` is how many kinds (tuple and chosen tunnel) are kept apart; `budget` is how many
-    events are sent at most each LOOKUP_WINDOW, 0 for all. Counts do not depend on it.
+    `capacity` is how many kinds (tuple and chosen tunnel) are kept apart, in the kernel between
+    two looks as in all; `budget` is how many events are sent at most each LOOKUP_WINDOW, 0 for
+    all. Counts do not depend on it.
     Raises PrerequisiteError where this kernel or machine cannot do it.
     """
     from gretrace.engine.choice import attach
     from gretrace.engine.lookups import Lookups
     from gretrace.engine.probes import LOOKUPS, Settings
 
-    constants = {"filter": tuple_filter, "budget": LookupBudget(events=budget)}
-    return attach(Lookups, LOOKUPS, Settings(constants, capacity), engine)
+    limits = LookupBudget(events=budget, kinds=capacity)
+    # A generation needs its room while the one before is read.
+    settings = Settings({"filter": tuple_filter, "budget": limits}, 2 * capacity)
+    return attach(lambda probe: Lookups(probe, capacity), LOOKUPS, settings, engine)
 
 
 def drop_reasons() -> dict[int, str]:

@@ -49,6 +49,7 @@ class LookupMark(IntFlag):
     """enum lookup_mark."""
 
     SESSION_KEY = 4
+    ODD = 1024
 
 
 class GreTuple(ctypes.Structure):
@@ -82,8 +83,8 @@ class TupleFilter(ctypes.Structure):
     ]
 
 
-class DropGeneration(ctypes.Structure):
-    """struct drop_generation."""
+class Generation(ctypes.Structure):
+    """struct generation."""
 
     _fields_: ClassVar = [("number", ctypes.c_uint32)]
 
@@ -187,13 +188,15 @@ class LookupTotals(ctypes.Structure):
         ("overflow", ctypes.c_uint64),
         ("not_shown", ctypes.c_uint64),
         ("ring_full", ctypes.c_uint64),
+        ("generation", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint32),
     ]
 
 
 class LookupBudget(ctypes.Structure):
     """struct lookup_budget."""
 
-    _fields_: ClassVar = [("events", ctypes.c_uint32)]
+    _fields_: ClassVar = [("events", ctypes.c_uint32), ("kinds", ctypes.c_uint32)]
 
 
 class ResponderDialect(IntFlag):

@@ -9,12 +9,12 @@ from gretrace.engine import Kind, Lost, Unkept
 from gretrace.engine.contract import (
     Death,
     DeathKey,
-    DropGeneration,
     DropKey,
     DropMark,
     DropRoom,
     DropStats,
     DropTotals,
+    Generation,
     GreTuple,
 )
 from gretrace.engine.grace import Grace
@@ -42,7 +42,7 @@ class Drops:
     A kind stays in the kernel's table until that is crowded; then all are taken out, and those
     that go on come back. Each entry is of a generation: after a new one has begun, and every
     program that saw the old one has ended, nothing counts in an old entry any more, so that what
-    is read then is all there is (struct drop_generation). To take an entry out while programs may
+    is read then is all there is (struct generation). To take an entry out while programs may
     count in it would lose drops, or count them for the kind that has the memory next:
     bpf_map_lookup_and_delete_elem() copies and frees an element that a program on another
     processor may have looked up already.
@@ -125,7 +125,7 @@ class Drops:
     def _take_out(self) -> list[tuple[bytes, bytes]]:
         """Begin a generation, and return all that was counted in the one before."""
         following = (self._generation + 1) % _UINT32
-        write_element(self._generations, DropGeneration(following))
+        write_element(self._generations, Generation(following))
         self._grace.wait()
         entries = self._read()
         self._drops.remove([key for key, _ in entries])

@@ -42,7 +42,8 @@ class Grace:
     maybe_wait_bpf_programs() of kernel/bpf/syscall.c, v4.20, 1ae80cf31938 "bpf: wait for running
     BPF programs when updating map-in-map"). membarrier(2) would do too, but returns at once where
     there is one processor, and is refused where some have no timer tick (nohz_full). A program at
-    a tracepoint runs inside rcu_read_lock(), by whichever engine (__bpf_trace_run()).
+    a tracepoint runs inside rcu_read_lock(), by whichever engine (__bpf_trace_run()); so does one
+    behind a function (__bpf_prog_enter(), trace_call_bpf()).
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,8 @@ from gretrace.render.door import Shown
 # How often lost and uncounted packets are told, and the longest wait for a change, in seconds.
 TICK = 1.0
 TIME_SIZE = 8
+# How often a growth of what was lost is told, in seconds.
+PAUSE = 60.0
 # So many rendered answers are kept. Strangers can make any number of them.
 PREPARED_AT_MOST = 1 << 16
 
@@ -120,7 +122,7 @@ def follow(
     """
     shown = 0
     busy = False
-    lost = LookupsLost()
+    losses = _Losses(tell)
     due = time.monotonic() + TICK
     while not watch.stopped and (limit is None or shown < limit):
         watch.wait(follower.bells(busy=busy), LOOKUP_WINDOW if busy else TICK)
@@ -139,16 +141,29 @@ def follow(
             break
         if time.monotonic() >= due or watch.stopped:
             due = time.monotonic() + TICK
-            lost = _tell_lost(follower, lost, tell)
-    _tell_lost(follower, lost, tell)
+            losses.note(follower.lost())
+    losses.note(follower.lost(), is_last=True)
     output.finish(follower.counted())
 
 
-def _tell_lost(follower: Follower, before: LookupsLost, tell: Callable[[str], None]) -> LookupsLost:
-    lost = follower.lost()
-    if replace(lost, not_shown=0) != replace(before, not_shown=0):
-        for sentence in lost.sentences():
-            tell(sentence)
-    if lost.not_shown > before.not_shown:
-        tell(f"{lost.not_shown} packets so far were counted, but came too fast to be shown")
-    return lost
+class _Losses:
+    """Tells what was lost or not shown: at once, then at most once a PAUSE, and at the end."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._told = LookupsLost()
+        self._told_at = -PAUSE
+
+    def note(self, lost: LookupsLost, *, is_last: bool = False) -> None:
+        """Tell what was lost so far, if there is more of it and it is time."""
+        now = time.monotonic()
+        if lost == self._told or not (is_last or now - self._told_at >= PAUSE):
+            return
+        before, self._told, self._told_at = self._told, lost, now
+        if replace(lost, not_shown=0) != replace(before, not_shown=0):
+            for sentence in lost.sentences():
+                self._tell(sentence)
+        if lost.not_shown > before.not_shown:
+            self._tell(
+                f"{lost.not_shown} packets so far were counted, but came too fast to be shown"
+            )
