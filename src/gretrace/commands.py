@@ -135,11 +135,40 @@ def iptables(netns: Netns, tool: str, *words: Word, device: str | None = None) -
 
 # What nft's scanner takes for a name of a table or chain; it knows no quotes there.
 _IDENTIFIER = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]*")
+# What it takes for a word of its own wherever it stands, in any release from 0.9.8 (Debian 11) to
+# 1.1.6. Who makes tables by netlink, or by nft's JSON, may call them so; to insert a rule, a table
+# and a chain can be told by their names only.
+_WORDS_OF_NFT = """
+8021ad 8021q accept ackseq add addr ah all and arp auto-merge avgpkt bridge burst bypass bytes
+cfi cgroup chain chains checksum classid code comment comp constant continue count counter
+counters cpi cpu create ct daddr day dccp define delete describe destroy device devices
+direction dnat doff dport drop dscp dst dup dynamic echo ecn element elements eol eq esp ether
+event exists expectation expiration expires export exthdr fanout fib flags flow flowlabel
+flowtable flowtables flush frag frag-off fully-random fwd gateway gc-interval ge geneve get
+goto gre gretap group gt handle hbh hdrlength helper helpers hlen hook hoplimit hour htype
+ibriport ibrname icmp icmpv6 icmpx id igmp iif iifgroup iifname iiftype import in inc include
+index inet insert interval ip ip6 ipsec jhash json jump kind l3proto label last last-entry le
+left length level limit limits list ll log lshift lsrr lt map maps mark masquerade max-delay
+maxseg memory meta meter meters mh microsecond millisecond minute missing mod mode monitor
+more-fragments mrt mss mtu name nanosecond ne netdev nexthdr nexthop nftrace nh noop nop not
+notrack num numgen obriport obrname offload offset oif oifgroup oifname oiftype operation
+option options or original osf out over packets param-problem pcp performance persistent
+pkttype plen policy port position prefix priority proto-dst proto-src protocol ptr ptype queue
+queue-threshold quota quotas ra random rate redefine redirect reject rename replace reply
+reqid reserved reserved2 reset return right rr rshift rt rt0 rt2 rtclassid rule rules ruleset
+sack sack-perm sack-permitted sack0 sack1 sack2 sack3 saddr sctp secmark secmarks second seed
+seg-left sequence set sets sid size skgid skuid snaplen snat socket spi spnum sport srh ssrr
+state status symhash synproxy synproxys table tables tag tcp th time timeout timestamp to
+tproxy trace transparent transport tsecr tsval ttl tunnel type typeof udp udplite undefine
+until update urgptr used value version vlan vm vmap vni vtag vxlan week wildcard window with
+wscale xml xor xt zone
+"""
+NFT_WORDS = frozenset(_WORDS_OF_NFT.split())
 
 
 def _is_beyond_nft(word: str) -> bool:
     if isinstance(word, Identifier):
-        return not _IDENTIFIER.fullmatch(word)
+        return not _IDENTIFIER.fullmatch(word) or word in NFT_WORDS
     # In quotes * is still a wildcard and \ takes that from it; nothing stands for a quote.
     return isinstance(word, Quoted) and bool(set('"*\\') & set(word))
 

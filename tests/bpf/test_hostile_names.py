@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Devices and namespaces whose names are commands: what is printed does only what it says."""
 
+import json
 import os
 from contextlib import contextmanager
 
 import pytest
 
+from gretrace.commands import HERE, NFT_WORDS, Identifier, nft
 from tests.frames import gre_packet
 from tests.lab.hostile import TYPABLE, UNTYPABLE, strange_pair, typed
-from tests.lab.hosts import A, B
+from tests.lab.hosts import A, B, pair
 from tests.lab.session import explain_drop, gretrace
 
 if os.geteuid() != 0:
@@ -60,3 +62,39 @@ def test_an_error_is_one_line_that_prints(name):
         assert done.exit_code == 2
         assert done.stderr[:-1].isprintable()
         assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "chain", "is_told"),
+    [("filter", "input", True), ("table", "input", False), ("filter", "drop", False)],
+)
+def test_a_chain_that_is_called_as_nft_calls_its_own_things_is_not_typed(table, chain, is_told):
+    """Its JSON takes any name, its own language does not: what would be refused is a note."""
+    base = {"family": "inet", "table": table, "name": chain, "type": "filter", "hook": "input",
+            "prio": 0, "policy": "drop"}  # fmt: skip
+    made = [{"add": {"table": {"family": "inet", "name": table}}}, {"add": {"chain": base}}]
+    with pair() as (a, b):
+        b.run("nft", "-j", "-f", "-", stdin=json.dumps({"nftables": made}))
+        with explain_drop(b) as session:
+            a.send("va", gre_packet(A, B))
+            session.wait_for_text("firewall-outer")
+            assert session.stop() == 3
+        (fix, *_) = session.reports[0]["fix"]
+        assert (fix["command"] is not None) == is_told, fix
+        if is_told:
+            b.shell(fix["command"])
+        else:
+            assert "nft would not take" in fix["note"]
+
+
+def test_nft_takes_the_names_that_it_is_given_and_none_that_it_is_not():
+    """By the nft of this machine, which need not know every word of the others."""
+    with pair() as (_, b):
+        for name in ("filter", "nat", "mangle", "raw", "security", "input", "output", "f.a/b-c"):
+            insert = nft(HERE, ("insert rule inet", Identifier(name), "c", "accept"))
+            made = f"add table inet {name}; add chain inet {name} c"
+            b.run("sh", "-c", f"nft '{made}' && {insert.text}")
+        known = {"table", "chain", "rule", "ip", "drop", "accept", "meta", "ct", "log", "limit"}
+        assert known <= NFT_WORDS
+        for name in known:
+            assert b.run("nft", f"add table inet {name}", check=False).returncode, name

@@ -96,6 +96,8 @@ def test_sysctl_gets_no_name_that_it_would_read_otherwise(name, is_told):
     ("table", "is_told"),
     [
         *(("f", True), ("a-b_c.d/e", True), ("1a", False), ("a b", False), ("f;flush", False)),
+        *(("table", False), ("ip", False), ("last", False), ("gc-interval", False)),
+        *(("filter", True), ("nat", True), ("mangle", True), ("Table", True)),
         *(("$(id)", False), ("é", False), ("", False), ('"f"', False), ("f\\", False)),
     ],
 )

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from gretrace.commands import Command, Identifier, Quoted, Word, iptables, nft, run
+from gretrace.commands import NFT_WORDS, Command, Identifier, Quoted, Word, iptables, nft, run
 from gretrace.kernel import stack
 from gretrace.kernel.droppers import Dropper, Found, Ruleset
 from gretrace.kernel.ruleset import Chain
@@ -170,8 +170,10 @@ def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -
         match = ("oifname", Quoted(case.leaving_by), *far, header, "daddr", packet.local)
     else:
         match = ("iifname", device, *far, header, "daddr", packet.local)
-    chain = [Identifier(name) for name in (base.family, base.table, base.name)]
-    return ["insert", "rule", *chain, *match, "accept"]
+    # A family is one of nft's own words.
+    family = base.family if base.family in NFT_WORDS else Identifier(base.family)
+    owner = (family, Identifier(base.table), Identifier(base.name))
+    return ["insert", "rule", *owner, *match, "accept"]
 
 
 def _accept_by_iptables(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> Command:
