@@ -4,7 +4,7 @@
  *
  * Runs where the kernel frees a packet that it did not deliver, so traffic that
  * is accepted never meets it. Equal drops are counted here, in one entry of a
- * table; the bell only tells user space that the table has a new entry.
+ * table; the ring "wakeup" only tells user space that the table has a new entry.
  *
  * Strangers can make kinds of drop as fast as packets, so the table will be full at
  * times. What finds no room is counted by its place and reason, at less cost than what
@@ -26,7 +26,7 @@ MAP(HASH, drops, struct drop_key, struct drop_stats, CAPACITY);
 MAP(HASH, deaths, struct death_key, struct death, DEATHS);
 MAP(ARRAY, generations, __u32, struct generation, 1);
 MAP(ARRAY, totals, __u32, struct drop_totals, 1);
-RING(bell, 4096);
+RING(wakeup, 4096);
 
 static __always_inline void read_sample(__u8 *sample, const struct view *view)
 {
@@ -105,7 +105,7 @@ static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
 		.first_ns = now,
 		.last_ns = now,
 	};
-	__u32 ring = 1;
+	__u32 new_entry = 1;
 
 	if (!all)
 		return;
@@ -121,7 +121,7 @@ static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
 	fresh.sample_length = view->size < SAMPLE_SIZE ? view->size : SAMPLE_SIZE;
 	read_sample(fresh.sample, view);
 	if (!INSERT(drops, key, &fresh)) {
-		SEND(ctx, bell, &ring, 0);
+		SEND(ctx, wakeup, &new_entry, 0);
 		return;
 	}
 	/* Another processor entered the same drop first, or the generation before fills the table. */

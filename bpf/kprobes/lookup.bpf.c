@@ -2,7 +2,7 @@
 /*
  * Which tunnel the kernel chose for each GRE packet that it received.
  *
- * Runs for every such packet, so all that is dear is left to the first packet of
+ * Runs for every such packet, so all that is expensive is left to the first packet of
  * its kind and to the few that get an event. Equal decisions are counted in one
  * entry of a table; the table is exact, the events are a rationed view of it.
  *
@@ -184,7 +184,7 @@ static __always_inline __u64 read_clock(struct arrival *arrival)
 	return arrival->tick_ns;
 }
 
-/* In a flood a time that is right to the timer tick does: the clock is dear to read. */
+/* In a flood a time that is right to the timer tick does: the clock is expensive to read. */
 static __always_inline __u64 rough_time(struct arrival *arrival)
 {
 	return arrival->tick == bpf_jiffies64() ? arrival->tick_ns : read_clock(arrival);

@@ -6,10 +6,10 @@
  * the peer with a GRE header of protocol 0 (over IPv6 also 0x86dd) and nothing in it.
  * To send that packet back through the tunnel is to answer.
  *
- * One parser, three faces. The tc face is for tunnels with a fixed remote: a redirect
+ * One parser, three programs. The one of tc is for tunnels with a fixed remote: a redirect
  * to the device itself encapsulates anew what is inside. A device without one is NBMA:
  * it shows the outer headers and takes the tunnel's from the packet, and only XDP_TX
- * leaves them in place; so the XDP face swaps the outer addresses. The third face is
+ * leaves them in place; so the one of XDP swaps the outer addresses. The third is
  * for one kind of tunnel on older kernels.
  */
 #include "../compat.bpf.h"
@@ -293,7 +293,7 @@ static __noinline enum responder_outcome ration(const struct responder_config *o
 	return OUTCOME_ANSWERED;
 }
 
-/* How both tc faces begin; NULL when the packet is not even looked at. */
+/* How both tc programs begin; NULL when the packet is not even looked at. */
 static __always_inline const struct responder_config *
 judge_skb(const struct __sk_buff *skb, const struct source *from, enum responder_outcome *outcome)
 {
@@ -331,7 +331,7 @@ int gretrace_tc(struct __sk_buff *skb)
  * to the tunnel would wrap all of it (until "net: handle ARPHRD_IP6GRE in
  * dev_is_mac_header_xmit()"). So it goes back to the wire, with both pairs of addresses
  * swapped; what is inside is the answer already. No xfrm policy is asked, so user space
- * attaches this face to no tunnel that IPsec protects; and what came by ESP in transport mode
+ * attaches this one to no tunnel that IPsec protects; and what came by ESP in transport mode
  * has its outer header elsewhere, so that is told by its addresses.
  */
 SEC("tc")

@@ -164,8 +164,8 @@ def _reports(explainer: Explainer, end: float | None) -> Iterator[Report]:
     done = False
     while not done:
         wait = TICK if end is None else min(TICK, max(0.0, end - time.monotonic()))
-        rung, _, _ = select.select(explainer.bells(), [], [], wait)
-        if rung:
+        ready, _, _ = select.select(explainer.readables(), [], [], wait)
+        if ready:
             time.sleep(BURST)  # new kinds come in bursts
         # Asked before the look, so that nothing which came before the end is left out.
         departed = explainer.tables.departed()

@@ -61,7 +61,7 @@ INTERRUPTS = Interrupts()
 
 
 class Watch:
-    """Waits until a bell rings, and knows when it is time to stop.
+    """Waits until something can be read, and knows when it is time to stop.
 
     Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered. A second
     signal has the effect that it has on any program. Where nobody reads what the program says, it
@@ -81,7 +81,7 @@ class Watch:
         self._wakeup, self._signalled = socket.socketpair()
         for end in (self._wakeup, self._signalled):
             end.setblocking(False)
-        # Without it a signal between the check and select() would wait for the next bell.
+        # Without it a signal between the check and select() would wait for the next of them.
         self._old_fd = signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
         self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look_after)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -121,18 +121,18 @@ class Watch:
         ends = [end for end in (self._told_at, self._deadline) if end is not None]
         return bool(ends) and time.monotonic() >= min(ends) + GRACE
 
-    def wait(self, bells: Iterable[Readable], timeout: float) -> set[int]:
-        """Wait at most `timeout` seconds; return the descriptors of the bells that rang."""
+    def wait(self, readables: Iterable[Readable], timeout: float) -> set[int]:
+        """Wait at most `timeout` seconds; return the descriptors that can be read."""
         # Anew each time: a descriptor that was closed may be another one's number by now.
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fd)
-        for fd in {self._wakeup.fileno(), *(bell.fileno() for bell in bells)}:
+        for fd in {self._wakeup.fileno(), *(each.fileno() for each in readables)}:
             self._selector.register(fd, selectors.EVENT_READ)
         if self._deadline is not None:
             timeout = min(timeout, self._deadline - time.monotonic())
-        rung = {key.fd for key, _ in self._selector.select(max(timeout, 0))}
-        rung.discard(self._wakeup.fileno())
-        return rung
+        ready = {key.fd for key, _ in self._selector.select(max(timeout, 0))}
+        ready.discard(self._wakeup.fileno())
+        return ready
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self._told_at is None:

@@ -57,7 +57,7 @@ def router():
 
 
 @pytest.fixture(params=["tc", "xdp"])
-def face(request):
+def variant(request):
     return request.param
 
 
@@ -67,11 +67,11 @@ def family(request):
 
 
 @contextmanager
-def encapsulating(router, face, family, remote):
+def encapsulating(router, variant, family, remote):
     """What runs the program on a frame, in the router's namespace."""
     host, loaded = router
     write_element(loaded.map_fd("encap_config"), make_config(family, remote))
-    fd = loaded.program_fd(f"encap_{face}")
+    fd = loaded.program_fd(f"encap_{variant}")
     with entered(host.namespace):
         yield lambda frame: run_program(fd, frame)[:2]
 
@@ -93,31 +93,31 @@ PACKETS = {
 
 
 @pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS)
-def test_a_known_neighbour_is_sent_to(router, face, family, packet):
-    with encapsulating(router, face, family, KNOWN[family]) as program:
+def test_a_known_neighbour_is_sent_to(router, variant, family, packet):
+    with encapsulating(router, variant, family, KNOWN[family]) as program:
         verdict, after = program(ETHERNET + packet)
-    assert verdict == FORWARD[face]
+    assert verdict == FORWARD[variant]
     expected = outer(family, KNOWN[family], packet) + routed(packet)
     assert after == ethernet(family, forwarded=True) + expected
 
 
-def test_for_an_unknown_neighbour_the_packet_is_passed_up(router, face, family):
-    with encapsulating(router, face, family, UNKNOWN[family]) as program:
+def test_for_an_unknown_neighbour_the_packet_is_passed_up(router, variant, family):
+    with encapsulating(router, variant, family, UNKNOWN[family]) as program:
         verdict, after = program(ETHERNET + INNER)
-    assert verdict == PASS_UP[face]
+    assert verdict == PASS_UP[variant]
     expected = outer(family, UNKNOWN[family], INNER) + routed(INNER)
     assert after == ethernet(family, forwarded=False) + expected
 
 
-def test_the_padding_of_a_short_frame_is_no_part_of_the_packet(router, face, family):
+def test_the_padding_of_a_short_frame_is_no_part_of_the_packet(router, variant, family):
     short = ipv4("30.1.1.2", "10.10.10.1", 17, b"x")
-    with encapsulating(router, face, family, KNOWN[family]) as program:
+    with encapsulating(router, variant, family, KNOWN[family]) as program:
         _, after = program(ETHERNET + short + bytes(25))
     expected = outer(family, KNOWN[family], short) + routed(short) + bytes(25)
     assert after == ethernet(family, forwarded=True) + expected
 
 
-def test_every_carry_of_the_inner_checksum_is_kept(router, face):
+def test_every_carry_of_the_inner_checksum_is_kept(router, variant):
     """One hop less is 0x0100 more, which carries where the checksum is near its end."""
     near = []
     for identity in range(0x10000):
@@ -128,16 +128,16 @@ def test_every_carry_of_the_inner_checksum_is_kept(router, face):
             header[10:12] = sum_.to_bytes(2, "big")
             near.append(bytes(header) + INNER[20:])
     assert len(near) > 0x100
-    with encapsulating(router, face, 4, KNOWN[4]) as program:
+    with encapsulating(router, variant, 4, KNOWN[4]) as program:
         for packet in near:
             _, after = program(ETHERNET + packet)
             assert after[38:] == routed(packet), packet.hex()
 
 
-def test_every_carry_of_the_outer_checksum_is_kept(router, face):
+def test_every_carry_of_the_outer_checksum_is_kept(router, variant):
     """The sum of the header may carry twice; here are local addresses for which it does."""
     found = 0
-    with encapsulating(router, face, 4, KNOWN[4]) as program:
+    with encapsulating(router, variant, 4, KNOWN[4]) as program:
         _, after = program(ETHERNET + INNER)
         header = bytearray(after[14:34])
         header[10:12] = bytes(2)
@@ -170,37 +170,37 @@ LEFT = {
 
 
 @pytest.mark.parametrize("frame", LEFT.values(), ids=LEFT)
-def test_what_is_not_to_be_encapsulated_is_left_as_it_is(router, face, family, frame):
-    with encapsulating(router, face, family, KNOWN[family]) as program:
-        assert program(frame) == (LEAVE[face], frame)
+def test_what_is_not_to_be_encapsulated_is_left_as_it_is(router, variant, family, frame):
+    with encapsulating(router, variant, family, KNOWN[family]) as program:
+        assert program(frame) == (LEAVE[variant], frame)
 
 
-def test_without_a_route_everything_is_left_as_it_is(router, face, family):
-    with encapsulating(router, face, family, UNROUTED[family]) as program:
-        assert program(ETHERNET + INNER) == (LEAVE[face], ETHERNET + INNER)
+def test_without_a_route_everything_is_left_as_it_is(router, variant, family):
+    with encapsulating(router, variant, family, UNROUTED[family]) as program:
+        assert program(ETHERNET + INNER) == (LEAVE[variant], ETHERNET + INNER)
 
 
-def test_a_host_that_does_not_forward_leaves_everything_as_it_is(router, face, family):
+def test_a_host_that_does_not_forward_leaves_everything_as_it_is(router, variant, family):
     host, _ = router
     setting = f"net.ipv{family}.conf.lo.forwarding"
     host.sysctl(f"{setting}=0")
     try:
-        with encapsulating(router, face, family, KNOWN[family]) as program:
-            assert program(ETHERNET + INNER) == (LEAVE[face], ETHERNET + INNER)
+        with encapsulating(router, variant, family, KNOWN[family]) as program:
+            assert program(ETHERNET + INNER) == (LEAVE[variant], ETHERNET + INNER)
     finally:
         host.sysctl(f"{setting}=1")
 
 
-def test_with_no_map_filled_everything_passes(router, face):
-    with encapsulating(router, face, 0, KNOWN[4]) as program:
-        assert program(ETHERNET + INNER) == (LEAVE[face], ETHERNET + INNER)
+def test_with_no_map_filled_everything_passes(router, variant):
+    with encapsulating(router, variant, 0, KNOWN[4]) as program:
+        assert program(ETHERNET + INNER) == (LEAVE[variant], ETHERNET + INNER)
 
 
-def test_random_packets_leave_whole_or_as_they_were(router, face, family):
+def test_random_packets_leave_whole_or_as_they_were(router, variant, family):
     """Bytes at random, and packets with some of their bytes changed at random."""
     chance = random.Random(family)
     encapsulated = 0
-    with encapsulating(router, face, family, KNOWN[family]) as program:
+    with encapsulating(router, variant, family, KNOWN[family]) as program:
         for _ in range(FUZZ):
             packet = bytearray(INNER[: chance.randrange(20, len(INNER) + 1)])
             packet[2:4] = len(packet).to_bytes(2, "big")
@@ -209,11 +209,11 @@ def test_random_packets_leave_whole_or_as_they_were(router, face, family):
             if chance.random() < 0.2:
                 packet = bytearray(chance.randbytes(chance.randrange(20, 200)))
             verdict, after = program(ETHERNET + packet)
-            if verdict == LEAVE[face]:
+            if verdict == LEAVE[variant]:
                 assert after == ETHERNET + packet
                 continue
             encapsulated += 1
-            assert verdict == FORWARD[face]
+            assert verdict == FORWARD[variant]
             start = 14 + (20 if family == 4 else 40) + 4
             size = int.from_bytes(packet[2:4], "big")
             assert after[14:start] == outer(family, KNOWN[family], packet)

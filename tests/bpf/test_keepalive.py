@@ -37,11 +37,11 @@ LEAST = {"tc": 20, "xdp": 14}
 
 
 class Responder:
-    """The loaded program behind one of its faces, for a tunnel."""
+    """The loaded program behind one of its programs, for a tunnel."""
 
-    def __init__(self, loaded, face, tunnel=None, dialects=STRICT, inside=None):
-        self.loaded, self.face = loaded, face
-        self.fd = loaded.program_fd(f"gretrace_{face}")
+    def __init__(self, loaded, variant, tunnel=None, dialects=STRICT, inside=None):
+        self.loaded, self.variant = loaded, variant
+        self.fd = loaded.program_fd(f"gretrace_{variant}")
         self.map = loaded.map_fd("config")
         if tunnel:
             write_element(self.map, make_config(tunnel, dialects, inside))
@@ -56,12 +56,12 @@ class Responder:
         """Whether it answers, having checked that it left the packet alone."""
         frame = (
             packet
-            if self.face == "xdp"
+            if self.variant == "xdp"
             else ETHERNET[6 if packet[0] >> 4 == 6 and len(packet) >= 40 else 4] + packet
         )
         verdict, after, _ = run_program(self.fd, frame)
         assert after == frame
-        if self.face == "xdp":
+        if self.variant == "xdp":
             assert verdict in (XDP_PASS, XDP_TX)
             return verdict == XDP_TX
         assert verdict in (TC_ACT_UNSPEC, TC_ACT_REDIRECT)
@@ -90,7 +90,7 @@ def tunnel(local=LOCAL, remote=REMOTE, **more):
 
 
 @pytest.fixture(params=["tc", "xdp"])
-def face(request):
+def variant(request):
     return request.param
 
 
@@ -102,8 +102,8 @@ def loaded():
 
 
 @pytest.fixture
-def responder(loaded, face):
-    return Responder(loaded, face, tunnel())
+def responder(loaded, variant):
+    return Responder(loaded, variant, tunnel())
 
 
 ANSWERED = {
@@ -132,8 +132,8 @@ ANSWERED6 = {
 
 
 @pytest.mark.parametrize("packet", ANSWERED6.values(), ids=ANSWERED6)
-def test_a_keepalive_over_ipv6_is_answered(loaded, face, packet):
-    ours = Responder(loaded, face, tunnel(LOCAL6, REMOTE6))
+def test_a_keepalive_over_ipv6_is_answered(loaded, variant, packet):
+    ours = Responder(loaded, variant, tunnel(LOCAL6, REMOTE6))
     assert ours.outcome(packet) is ResponderOutcome.ANSWERED
 
 
@@ -178,7 +178,7 @@ def test_anything_else_is_left_alone(responder, packet, outcome):
 
 def test_every_truncation_is_left_alone(responder):
     whole = answer(LOCAL, REMOTE, key=1, checksum=True, sequence=3)
-    for size in range(LEAST[responder.face], len(whole)):
+    for size in range(LEAST[responder.variant], len(whole)):
         assert not responder.answers(whole[:size]), size
     assert responder.answers(whole)
 
@@ -190,28 +190,28 @@ def test_every_header_length_is_survived(responder):
         assert responder.answers(packet) == (words == 5)
 
 
-def test_two_responders_do_not_talk_to_each_other(loaded, face):
-    here = Responder(loaded, face, tunnel())
+def test_two_responders_do_not_talk_to_each_other(loaded, variant):
+    here = Responder(loaded, variant, tunnel())
     assert here.answers(answer(LOCAL, REMOTE))
-    there = Responder(loaded, face, tunnel(REMOTE, LOCAL))
+    there = Responder(loaded, variant, tunnel(REMOTE, LOCAL))
     # What we send back arrives there as it left.
     assert there.outcome(answer(LOCAL, REMOTE)) is ResponderOutcome.OWN_ANSWER
 
 
-def test_a_peer_behind_nat_only_by_choice(loaded, face):
+def test_a_peer_behind_nat_only_by_choice(loaded, variant):
     private = answer(LOCAL, "192.168.5.15")
-    assert not Responder(loaded, face, tunnel()).answers(private)
-    ours = Responder(loaded, face, tunnel(), ResponderDialect.NAT)
+    assert not Responder(loaded, variant, tunnel()).answers(private)
+    ours = Responder(loaded, variant, tunnel(), ResponderDialect.NAT)
     assert ours.answers(private)
     assert ours.answers(answer(LOCAL, REMOTE))
     assert not ours.answers(answer(STRANGER, REMOTE))
 
 
-def test_the_inside_addresses_only_by_choice(loaded, face):
+def test_the_inside_addresses_only_by_choice(loaded, variant):
     inside = Inside(ip_address("10.10.10.1"), ip_address("10.10.10.2"))
     keepalive = answer("10.10.10.1", "10.10.10.2")
-    assert not Responder(loaded, face, tunnel(), STRICT, inside).answers(keepalive)
-    ours = Responder(loaded, face, tunnel(), ResponderDialect.INSIDE, inside)
+    assert not Responder(loaded, variant, tunnel(), STRICT, inside).answers(keepalive)
+    ours = Responder(loaded, variant, tunnel(), ResponderDialect.INSIDE, inside)
     assert ours.answers(keepalive)
     assert not ours.answers(answer("10.10.10.1", "10.10.10.9"))
     assert not ours.answers(answer("10.10.10.2", "10.10.10.1"))
@@ -286,7 +286,7 @@ def test_random_packets_are_left_alone(responder):
 
 
 def test_counters_are_exact_and_answers_are_rationed(responder):
-    ethernet = b"" if responder.face == "xdp" else ETHERNET[4]
+    ethernet = b"" if responder.variant == "xdp" else ETHERNET[4]
     asked = 100_000
     began = time.monotonic()
     run_program(responder.fd, ethernet + answer(LOCAL, REMOTE), repeat=asked)
@@ -300,8 +300,8 @@ def test_counters_are_exact_and_answers_are_rationed(responder):
 
 
 @pytest.mark.parametrize("rate", [1, 10])
-def test_the_rate_is_the_users(loaded, face, rate):
-    ours = Responder(loaded, face)
+def test_the_rate_is_the_users(loaded, variant, rate):
+    ours = Responder(loaded, variant)
     write_element(ours.map, make_config(tunnel(), rate=rate))
     outcomes = [ours.outcome(answer(LOCAL, REMOTE)) for _ in range(rate + 3)]
     assert outcomes[:rate] == [ResponderOutcome.ANSWERED] * rate

@@ -25,8 +25,8 @@ from gretrace.host.tunnels_file import parse_tunnels
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.lookup import Query, Tables
 from gretrace.lookups.predict import predict_elsewhere
-from gretrace.render.record import JsonOutput
-from gretrace.render.text import TextOutput
+from gretrace.render.record import JsonReports
+from gretrace.render.text import TextReports
 from tests.captures import Pcapng, ethernet, pcap
 from tests.frames import answer, gre, gre_packet, ipv6
 from tests.unit.cases import A, B, tunnel
@@ -103,7 +103,7 @@ TUNNELS = [tunnel(key=1), tunnel("gre2", key=2, iseq=True, icsum=True, ifindex=1
 def shown(reader):
     """All that is written of what was read, in both forms."""
     written = []
-    for output in (JsonOutput, lambda s: TextOutput(s, color=False, width=None)):
+    for output in (JsonReports, lambda s: TextReports(s, color=False, width=None)):
         stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         reader.finish(output(stream))
         stream.flush()

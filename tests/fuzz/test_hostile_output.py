@@ -19,7 +19,6 @@ from gretrace.kernel.lookup import Query, Tables
 from gretrace.lookups.predict import predict_elsewhere
 from gretrace.model import Keepalive, Report, Responder, Total
 from gretrace.render import checks as shown_checks
-from gretrace.render.keepalive import KeepaliveOutput
 from gretrace.render.listing import (
     Listed,
     responder_lines,
@@ -28,8 +27,9 @@ from gretrace.render.listing import (
     tunnel_table,
 )
 from gretrace.render.lookup import JsonLookups, TextLookups, explanation
-from gretrace.render.record import JsonOutput
-from gretrace.render.text import TextOutput
+from gretrace.render.outputs import OUTPUTS
+from gretrace.render.record import JsonReports
+from gretrace.render.text import TextReports
 from gretrace.verdicts import explain
 from tests.fuzz.test_hostile_names import ANY, CASES, HOSTILE, NAMES, NASTY, TOKENS, rename
 from tests.unit.cases import NETNS, A, B, tunnel
@@ -85,11 +85,11 @@ def explained(make, names):
 @given(HOSTILE)
 def test_reports(names):
     for make in (
-        lambda stream: TextOutput(stream, color=False, width=None),
-        lambda stream: TextOutput(stream, color=True, width=40),
+        lambda stream: TextReports(stream, color=False, width=None),
+        lambda stream: TextReports(stream, color=True, width=40),
     ):
         check_text(explained(make, names), explained(make, TOKENS))
-    check_json(explained(JsonOutput, names), explained(JsonOutput, TOKENS))
+    check_json(explained(JsonReports, names), explained(JsonReports, TOKENS))
 
 
 def looked_up(make, name, walks=True):
@@ -137,9 +137,9 @@ def listed(name):
         shown_checks.to_text(made, color=True),
     ]
     objects = [to_lines(listing), responder_lines(listing), shown_checks.to_lines(made)]
-    for as_json, into in ((False, texts), (True, objects)):
+    for kind, into in (("table", texts), ("json", objects)):
         stream = io.StringIO()
-        KeepaliveOutput(stream, as_json=as_json, headers=True).show(
+        OUTPUTS[kind](stream).keepalives(headers=True)(
             Keepalive(name, 10**9, "answered", b"\x1b]0;\x07", None)
         )
         into.append(stream.getvalue().rstrip("\n"))

@@ -119,7 +119,7 @@ def assert_answer(frame, kind, carried, sequences):
         assert internet_checksum(frame[:20]) == 0
         assert frame[8] == (255 if kind.attributes and "remote any" not in kind.attributes else 64)
     else:
-        # The face that answers on the wire knows nothing of the tunnel's own hop limit.
+        # The program that answers on the wire knows nothing of the tunnel's own hop limit.
         assert frame[7] == (64 if SHOWS_OUTER_HEADERS else 255)
 
 
@@ -551,11 +551,11 @@ def test_ipsec_covers_the_answer_as_all_that_a_tunnel_sends(kind, directions, by
         assert all(carried in frame for _, frame in heard)
 
 
-# Only such a kernel has a tunnel that needs the face which answers on the wire.
+# Only such a kernel has a tunnel that needs the program which answers on the wire.
 if SHOWS_OUTER_HEADERS:
 
     def test_no_answer_goes_past_ipsec():
-        """The face that answers on the wire asks no policy, so it gets no tunnel that has one."""
+        """What answers on the wire asks no policy, so it gets no tunnel that has one."""
         with pair() as (a, b):
             with_ipv6(a, b)
             make(b, V6)

@@ -95,7 +95,7 @@ class FakeTables:
     def opened(self):
         return [self.table]
 
-    bells = opened
+    readables = opened
 
     def departed(self):
         return [self.table] if self.table.gone else []
@@ -131,7 +131,7 @@ class FakeWatch:
     def stopped(self):
         return not self.actions
 
-    def wait(self, _bells, _timeout):
+    def wait(self, _readables, _timeout):
         self.actions.pop(0)()
         return set()
 

@@ -102,7 +102,7 @@ class FakeTables:
     def opened(self):
         return [self.table]
 
-    bells = opened
+    readables = opened
 
     def departed(self):
         return [self.table] if self.table.gone else []
@@ -123,7 +123,7 @@ class FakeWatch:
     def stopped(self):
         return self.rounds == 0
 
-    def wait(self, _bells, _timeout):
+    def wait(self, _readables, _timeout):
         self.rounds -= 1
 
 

@@ -237,6 +237,6 @@ def test_the_face_on_the_wire_is_refused_under_ipsec(monkeypatch, direction):
         respond._choose(tunnel(B6, A6), "auto", found)
     hook, _ = respond._choose(tunnel(B6, A6), "auto", Protection())
     assert hook is HOOKS[-1]
-    # A face that goes through the tunnel is as good as ever.
+    # A program that goes through the tunnel is as good as ever.
     monkeypatch.setattr(respond.trial, "answers", lambda _, hook: hook.name != "tc")
     assert respond._choose(tunnel(), "auto", found)[0].name == "xdp"

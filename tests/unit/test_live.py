@@ -26,7 +26,7 @@ class Pipe:
         return self.read
 
 
-def test_a_bell_wakes_and_is_named():
+def test_what_is_readable_wakes_and_is_named():
     pipe = Pipe()
     with Watch() as watch:
         assert watch.wait([pipe], 0) == set()

@@ -7,8 +7,8 @@ import pytest
 from gretrace.explain.drops import tuple_of
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Report
-from gretrace.render.record import JsonOutput, show_time, to_record
-from gretrace.render.text import FOOTER_LINES, TextOutput, nothing_dropped
+from gretrace.render.record import JsonReports, show_time, to_record
+from gretrace.render.text import FOOTER_LINES, TextReports, nothing_dropped
 from gretrace.verdicts import explain
 from tests.frames import gre_packet, ipv4
 from tests.unit.cases import A, B, case, drop, tunnel
@@ -84,7 +84,7 @@ def test_an_unknown_tuple_is_all_null():
 
 def test_json_is_one_object_a_line():
     stream = io.StringIO()
-    output = JsonOutput(stream)
+    output = JsonReports(stream)
     output.show("x", report())
     output.show("x", report(count=2))
     output.finish([report(count=2)], {})
@@ -93,7 +93,7 @@ def test_json_is_one_object_a_line():
 
 def text(*shown, width=None, color=False):
     stream = io.StringIO()
-    output = TextOutput(stream, color=color, width=width)
+    output = TextReports(stream, color=color, width=width)
     for identity, one in shown:
         output.show(identity, one)
     return stream.getvalue()
@@ -143,7 +143,7 @@ class Flushed(io.StringIO):
         self.handed = self.getvalue()
 
 
-@pytest.mark.parametrize("make", [JsonOutput, lambda s: TextOutput(s, color=False, width=None)])
+@pytest.mark.parametrize("make", [JsonReports, lambda s: TextReports(s, color=False, width=None)])
 def test_every_report_is_handed_over_at_once(make):
     stream = Flushed()
     output = make(stream)

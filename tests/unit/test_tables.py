@@ -130,7 +130,7 @@ def test_the_end_of_a_process_rings(world):
     world.found[5] = Namespace(5, Path(f"/proc/{child.pid}/ns/net"), "1")
     before = descriptors()
     table = world.tables.of(5)
-    (process,) = [bell for bell in world.tables.bells() if isinstance(bell, tables.Process)]
+    (process,) = [r for r in world.tables.readables() if isinstance(r, tables.Process)]
     child.communicate()
     assert select.select([process], [], [], 10)[0] == [process]
     world.tables.let_go([table])

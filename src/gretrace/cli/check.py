@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`gretrace check`: what this machine can do, and what is missing."""
 
-import sys
 from contextlib import closing
 
 import click
@@ -9,13 +8,11 @@ import click
 from gretrace.checks import State, run_all
 from gretrace.checks.registry import Machine
 from gretrace.cli.manual import CACHE, NAMESPACES, Documented
-from gretrace.cli.options import Voice, namespace_option, output_options, wants_color
+from gretrace.cli.options import Voice, namespace_option, open_output, output_options
 from gretrace.cli.watched import one_namespace
 from gretrace.errors import ExitCode
 from gretrace.host.facts import Host
 from gretrace.host.tunnels import TunnelTable
-from gretrace.render.checks import to_lines, to_text
-from gretrace.render.door import put
 
 
 @click.command(
@@ -40,9 +37,6 @@ def check(netns: str | None, output: str, color: str, verbose: bool) -> int:
     with closing(TunnelTable(one_namespace(netns))) as table:
         checks = list(run_all(Machine(table, Host(table))))
     Voice(verbose).detail()
-    if output == "json":
-        put(sys.stdout, to_lines(checks))
-    else:
-        put(sys.stdout, to_text(checks, color=wants_color(color, sys.stdout)))
+    open_output(output, color).checks(checks)
     lacking = any(made.state is State.MISSING for made in checks)
     return ExitCode.PREREQUISITE_MISSING if lacking else ExitCode.HEALTHY

@@ -66,7 +66,7 @@ def explain_capture(
             voice.note(f"interrupted; {reader.replayed.packets} packets were read until then")
         if failure and not reader.replayed.packets:
             raise failure
-        found = reader.replayed.received > 0 and reader.finish(open_output(output, color))
+        found = reader.replayed.received > 0 and reader.finish(open_output(output, color).reports())
         for remark in reader.remarks():
             voice.note(remark)
         if failure:

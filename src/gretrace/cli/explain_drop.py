@@ -120,7 +120,7 @@ def _watch(
                 voice.note(f"native XDP on {plain(name)} may drop GRE unseen")
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
-        follow(explainer, watch, open_output(output, color), limit=count, tell=voice.note)
+        follow(explainer, watch, open_output(output, color).reports(), limit=count, tell=voice.note)
         for words, packets in explainer.freed.most_common() if verbose else ():
             voice.note(f"{packets} packets were freed by design: {words}")
         found = explainer.total > 0

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`gretrace lookup`: which tunnel does the kernel choose, live or for a packet to come."""
 
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from gretrace.cli.options import (
     filter_options,
     live_options,
     namespace_options,
+    open_output,
     options,
     output_options,
     read_address,
-    wants_color,
 )
 from gretrace.cli.watched import (
     device_index,
@@ -38,16 +37,14 @@ from gretrace.kernel.lookup import Answer, Query
 from gretrace.live import Watch
 from gretrace.lookups.follow import Follower, follow
 from gretrace.lookups.predict import predict, predict_elsewhere
-from gretrace.model import Address
-from gretrace.render.door import json_line, put
-from gretrace.render.lookup import JsonLookups, TextLookups, explanation, to_record
+from gretrace.model import ETH_P_ERSPAN, ETH_P_ERSPAN2, ETH_P_IP, ETH_P_IPV6, ETH_P_TEB, Address
 
 PROTOCOLS = {
-    "ip": 0x0800,
-    "ipv6": 0x86DD,
-    "teb": 0x6558,
-    "erspan": 0x88BE,
-    "erspan2": 0x22EB,
+    "ip": ETH_P_IP,
+    "ipv6": ETH_P_IPV6,
+    "teb": ETH_P_TEB,
+    "erspan": ETH_P_ERSPAN,
+    "erspan2": ETH_P_ERSPAN2,
     "keepalive": 0,
 }
 ONLY_LIVE = ("remote", "local", "all_netns", "duration", "count", "ready_file")
@@ -157,11 +154,7 @@ def _predict(
         if protocol is None else protocol,
     )  # fmt: skip
     answer = _answer(query, tunnels, iif, netns)
-    if output == "json":
-        put(sys.stdout, json_line(to_record(answer)))
-    else:
-        color_it = wants_color(color, sys.stdout)
-        put(sys.stdout, explanation(answer, color=color_it, walks=verbose))
+    open_output(output, color).answer(answer, walks=verbose)
 
 
 def _answer(query: Query, tunnels: str | None, iif: str | None, netns: str | None) -> Answer:
@@ -211,13 +204,7 @@ def _follow(
             voice.detail()
         if not lookups.watches_ipv6:
             voice.note("GRE over IPv6 is not watched: there is no ip6gre_tunnel_lookup() to trace")
-        shown = (
-            JsonLookups(sys.stdout)
-            if output == "json"
-            else TextLookups(
-                sys.stdout, color=wants_color(color, sys.stdout), walks=verbose
-            )
-        )  # fmt: skip
+        shown = open_output(output, color).lookups(walks=verbose)
         follower = Follower(lookups, tables, shown.prepare)
         watch = stack.enter_context(Watch(duration))
         announce_ready(voice, ready_file)

@@ -17,8 +17,7 @@ from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
 from gretrace.model import Address
 from gretrace.render.door import line, put
-from gretrace.render.record import JsonOutput
-from gretrace.render.text import TextOutput
+from gretrace.render.outputs import OUTPUTS, Output
 from gretrace.wire.keys import parse_key
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -75,7 +74,7 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 output_options = options(
     click.option(
         *("-o", "--output"),
-        type=click.Choice(["table", "json"]),
+        type=click.Choice(list(OUTPUTS)),
         default="table",
         show_default=True,
         help="json is one object a line.",
@@ -170,13 +169,11 @@ class Voice:
             put(sys.stderr, *map(line, said()))
 
 
-def open_output(kind: str, color: str, stream: TextIO | None = None) -> JsonOutput | TextOutput:
+def open_output(kind: str, color: str, stream: TextIO | None = None) -> Output:
     """Make the output that -o and --color ask for."""
     stream = stream or sys.stdout
-    if kind == "json":
-        return JsonOutput(stream)
     width = shutil.get_terminal_size().columns if stream.isatty() else None
-    return TextOutput(stream, color=wants_color(color, stream), width=width)
+    return OUTPUTS[kind](stream, color=wants_color(color, stream), width=width)
 
 
 def wants_color(color: str, stream: TextIO) -> bool:

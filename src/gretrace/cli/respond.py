@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`gretrace respond`: answer the keepalives of the peer."""
 
-import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ from gretrace.cli.options import (
     Voice,
     announce_ready,
     namespace_option,
+    open_output,
     output_options,
     ready_file_option,
 )
@@ -27,9 +27,7 @@ from gretrace.keepalive.respond import Attached, Attendant
 from gretrace.keepalive.selection import can_answer
 from gretrace.live import Watch
 from gretrace.model import Tunnel
-from gretrace.render.door import put
-from gretrace.render.keepalive import KeepaliveOutput
-from gretrace.render.listing import Listed, responder_lines, responder_table
+from gretrace.render.listing import Listed
 
 DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
 
@@ -101,8 +99,7 @@ def respond(
     tunnel looks like now, and stays. With --follow, -v shows every packet that the program
     sees, and its first 32 bytes.
     """
-    del color  # there is nothing to colour
-    voice = Voice(verbose)
+    voice, shown = Voice(verbose), open_output(output, color)
     if bool(interfaces) == every:
         raise UsageError("which tunnel?", "give interfaces, or --all")
     require_privilege()
@@ -130,11 +127,9 @@ def respond(
         _remark(voice, attached, table.tunnels)
         listing = [Listed(a.tunnel, {}, a.responder, a.why) for a in attached]
         if listing or not (watch or follow):
-            shown = responder_lines(listing) if output == "json" else responder_table(listing)
-            put(sys.stdout, shown)
+            shown.responders(listing)
         if not watch and not follow:
             return
-        follower = KeepaliveOutput(sys.stdout, as_json=output == "json", headers=verbose)
         with Watch(duration) as until, closing(attend):
             if follow:
                 # Before anyone is told that nothing will be missed from here on.
@@ -143,7 +138,7 @@ def respond(
             attend.stay(
                 until,
                 voice.note,
-                follower.show if follow else None,
+                shown.keepalives(headers=verbose) if follow else None,
                 watch_new=watch,
             )
 

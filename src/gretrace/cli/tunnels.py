@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`gretrace tunnels`: every GRE tunnel, its keys, errors and responder."""
 
-import sys
 import time
 from contextlib import closing
 
 import click
 
 from gretrace.cli.manual import NAMESPACES, Documented
-from gretrace.cli.options import Voice, namespace_option, output_options
+from gretrace.cli.options import Voice, namespace_option, open_output, output_options
 from gretrace.host.features import require_privilege
 from gretrace.host.namespaces import entered, find_namespace, own_namespace
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder
-from gretrace.render.door import put
-from gretrace.render.listing import Listed, to_lines, tunnel_table
+from gretrace.render.listing import Listed
 
 
 @click.command(
@@ -30,7 +28,6 @@ from gretrace.render.listing import Listed, to_lines, tunnel_table
 @output_options
 def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
     """List every GRE tunnel: ends, keys, state, traffic, errors in words, and responder."""
-    del color  # there is nothing to colour
     voice = Voice(verbose)
     require_privilege()
     namespace = find_namespace(netns) if netns else own_namespace()
@@ -40,5 +37,4 @@ def tunnels(netns: str | None, output: str, color: str, verbose: bool) -> None:
             for tunnel in table.tunnels
         ]
     voice.detail()
-    as_json = output == "json"
-    put(sys.stdout, to_lines(listing) if as_json else tunnel_table(listing, time.time_ns()))
+    open_output(output, color).tunnels(listing, time.time_ns())

@@ -65,7 +65,7 @@ class Drops:
             self._deaths = TableReader(probe.map_fd("deaths"), DeathKey, Death)
             self._totals = probe.map_fd("totals")
             self._generations = probe.map_fd("generations")
-            self._bell = probe.open_ring("bell", 4096)
+            self._wakeup = probe.open_ring("wakeup", 4096)
             self._grace = stack.enter_context(closing(Grace()))
             probe.attach()
             self._missed = probe.missed
@@ -73,11 +73,11 @@ class Drops:
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once a new kind of drop was counted."""
-        return self._bell.fileno()
+        return self._wakeup.fileno()
 
     def look(self) -> None:
         """Read what was counted, and make the descriptor unreadable again."""
-        self._bell.take()
+        self._wakeup.take()
         self._entries, self._baseline = self._read(), self._counted
         # What is taken out will not be read again.
         self._is_last = len(self._entries) > self._crowded

@@ -129,7 +129,7 @@ class TcHook(Hook):
 
 
 class WireHook(TcHook):
-    """The ingress of the clsact qdisc too, for the face that answers on the underlay."""
+    """The ingress of the clsact qdisc too, for the program that answers on the underlay."""
 
     name, program = "tc-wire", "gretrace_wire"
 

@@ -124,9 +124,9 @@ class Explainer:
         """The tunnels of the namespaces that are watched."""
         return self._tables
 
-    def bells(self) -> list[Readable]:
+    def readables(self) -> list[Readable]:
         """Return what to wait for: new kinds of drop, changes of links, ends of namespaces."""
-        return [self._drops, *self._tables.bells()]
+        return [self._drops, *self._tables.readables()]
 
     def due(self, times: int) -> float:
         """Return when so many times as long will have passed as it took to read the table."""
@@ -235,8 +235,8 @@ def follow(
 
     done = False
     while not done:
-        rung = watch.wait(explainer.bells(), due - time.monotonic())
-        if rung:
+        ready = watch.wait(explainer.readables(), due - time.monotonic())
+        if ready:
             watch.wait((), max(BURST, explainer.due(PAUSE) - time.monotonic()))
         # Asked before the look, so that nothing which came before the end is left out.
         departed = explainer.tables.departed()

@@ -80,8 +80,8 @@ class TunnelTables:
         """Return the tables that are open by now."""
         return list(self._tables.values())
 
-    def bells(self) -> list[TunnelTable | Process | Departures]:
-        """Return what rings when a link has changed, or a namespace may be gone."""
+    def readables(self) -> list[TunnelTable | Process | Departures]:
+        """Return what can be read when a link has changed, or a namespace may be gone."""
         return [*self._tables.values(), *self._processes.values(), self._departures]
 
     def departed(self) -> list[TunnelTable]:

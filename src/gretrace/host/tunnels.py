@@ -56,7 +56,7 @@ class TunnelTable:
     def take_notice(self) -> bool:
         """Note, and return, whether a link changed since the last call.
 
-        The socket only rings: of a notification only the link's index is read, and the link
+        The socket only wakes: of a notification only the link's index is read, and the link
         itself from the kernel when it is needed. What a notification says may be half a
         change: ipgre_tunnel_ctl() of net/ipv4/ip_gre.c sets the flags of a tunnel after
         ip_tunnel_update() has told of its key.

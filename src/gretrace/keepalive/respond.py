@@ -221,7 +221,7 @@ def _choose(tunnel: Tunnel, wanted: str, protected: Protection) -> tuple[Hook, s
 
 
 def _evades(hook: Hook, protected: Protection) -> bool:
-    """Whether a face puts its answers on the wire past a policy that covers the tunnel.
+    """Whether a program puts its answers on the wire past a policy that covers the tunnel.
 
     One for what arrives counts too: what has come by ESP is not on the device as it was on
     the wire, and has no outer header to answer with.
@@ -230,7 +230,7 @@ def _evades(hook: Hook, protected: Protection) -> bool:
 
 
 def _is_wanted(hook: str, wanted: str) -> bool:
-    """Whether the user's `--hook` allows one; tc has two faces."""
+    """Whether the user's `--hook` allows one; tc has two programs."""
     return wanted in ("auto", hook.partition("-")[0])
 
 

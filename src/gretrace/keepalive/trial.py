@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a face of the responder answer right, on this kernel, on a tunnel like this one?
+"""Does a program of the responder answer right, on this kernel, on a tunnel like this one?
 
 Found out by doing: in a namespace of its own a twin of the tunnel gets a keepalive from
 the wire, and what comes back is looked at. What a program is shown, and what becomes of

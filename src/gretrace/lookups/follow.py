@@ -79,9 +79,9 @@ class Follower:
         self._tables.let_go(departed)
         return [table.namespace for table in departed] if ends else None
 
-    def bells(self, *, busy: bool) -> list[Readable]:
+    def readables(self, *, busy: bool) -> list[Readable]:
         """Return what to wait for. While packets come, the next look is a matter of time."""
-        return [*self._tables.bells(), *(() if busy else (self._lookups,))]
+        return [*self._tables.readables(), *(() if busy else (self._lookups,))]
 
     def lost(self) -> LookupsLost:
         """Return what was not seen, or not shown one by one."""
@@ -125,7 +125,7 @@ def follow(
     losses = _Losses(tell)
     due = time.monotonic() + TICK
     while not watch.stopped and (limit is None or shown < limit):
-        watch.wait(follower.bells(busy=busy), LOOKUP_WINDOW if busy else TICK)
+        watch.wait(follower.readables(busy=busy), LOOKUP_WINDOW if busy else TICK)
         busy = False
         for time_ns, prepared in follower.observe():
             if watch.overdue or (limit is not None and shown >= limit):

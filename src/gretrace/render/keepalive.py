@@ -1,30 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keepalives as lines and as JSON, one each."""
 
-from typing import Any, TextIO
+from typing import Any
 
 from gretrace.model import Keepalive
-from gretrace.render.door import Shown, json_line, line, put
+from gretrace.render.door import Shown, line
 from gretrace.render.record import show_time
 
 # As many bytes as a person reads at once.
 SHOWN = 32
-
-
-class KeepaliveOutput:
-    """Writes keepalives as they come, flushed one by one."""
-
-    def __init__(self, stream: TextIO, *, as_json: bool, headers: bool) -> None:
-        self._stream = stream
-        self._as_json = as_json
-        self._headers = headers
-
-    def show(self, keepalive: Keepalive) -> None:
-        """Write one."""
-        if self._as_json:
-            put(self._stream, json_line(to_record(keepalive, headers=self._headers)))
-        else:
-            put(self._stream, to_line(keepalive, headers=self._headers))
 
 
 def to_record(keepalive: Keepalive, *, headers: bool) -> dict[str, Any]:

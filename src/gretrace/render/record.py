@@ -53,7 +53,7 @@ def advice(fix: Fix) -> tuple[str, str | None]:
     return f"{fix.note} No command: {lacks}." if lacks else fix.note, fix.command.text
 
 
-class JsonOutput:
+class JsonReports:
     """Writes one object a line, flushed per line; the summary is for people and left out."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -30,7 +30,7 @@ KEPT_AT_MOST = 1 << 17
 EMPTY = line()
 
 
-class TextOutput:
+class TextReports:
     """Writes blocks as they come and keeps the counts below them up to date.
 
     On a terminal, `width` columns wide, the counts grow in place; elsewhere, where

@@ -72,7 +72,7 @@ class Case:
         family = self.passage.family or (6 if self.drop.protocol == ETH_P_IPV6 else 4)
         own = self.packet.family if self.packet else family
         found: tuple[Step[Any], ...] = ()
-        # What a way depends on may be dear to ask for.
+        # What a way depends on may be expensive to ask for.
         if receive.WAYS[family].can_free(self.drop):
             found += receive.WAYS[family].fitting(self.passage, self.drop)
         if stack.WAYS[own].can_free(self.drop):
