@@ -161,13 +161,13 @@ class Trials:
         if failing:
             sys.exit("fails without any mutant: " + " ".join(failing))
         gc.collect()
-        gc.freeze()
         self._functions = {}
         for one in gc.get_objects():
             if type(one).__name__ == "function":
                 code = one.__code__
                 where = code.co_filename, code.co_firstlineno, code.co_name
                 self._functions.setdefault(where, []).append(one)
+        gc.freeze()  # only now: what is frozen is not told of
         self._report(self, paths)
 
     def _measure(self, session):

@@ -224,6 +224,13 @@ def _named(name, function):
     return function
 
 
+@pytest.mark.parametrize(("size", "is_short"), [(4, True), (11, True), (12, False)])
+def test_the_demultiplexer_wants_12_bytes(size, is_short):
+    packet = parse_packet(ipv4(A, B, 47, gre(bytes(size - 4), protocol=0)))
+    outcome = Receiver(Tables([PLAIN])).receive(packet, 0)
+    assert (isinstance(outcome, Ended) and outcome.step is receive.too_short) == is_short
+
+
 def test_a_bare_answer_never_comes_to_a_tunnel():
     packet = parse_packet(ipv4(A, B, 47, gre(b"", protocol=0)))
     assert Receiver(Tables([PLAIN])).receive(packet, 0).step is receive.too_short
