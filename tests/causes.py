@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Print which cause was seen in the lab of which kernel, from what tests/lab/conftest.py left.
 
-Usage: python -m tests.causes KERNEL=FILE... where a kernel may have several files. Exits with
-1 when a cause of the contract was seen nowhere in a kernel, or by a test that failed, or when
-one was seen that the contract does not have.
+Below the causes are the set-ups of the field, by their rows. Usage: python -m tests.causes
+KERNEL=FILE... where a kernel may have several files. Exits with 1 when a set-up was not seen as
+it should be, when a cause of the contract was seen nowhere in a kernel, or by a test that failed,
+or when one was seen that the contract does not have.
 """
 
 import json
@@ -13,6 +14,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from tests.policy.test_registry import CONTRACT
+
+# What conftest.py calls a set-up by.
+FIELD = "field_"
 
 
 def verdict(outcomes):
@@ -32,9 +36,12 @@ def main(arguments):
         outcomes, file = seen.setdefault(kernel, {}), Path(path)
         for cause, of_tests in json.loads(file.read_text()).items() if file.exists() else ():
             outcomes.setdefault(cause, {}).update(of_tests)
-    unknown = sorted({cause for outcomes in seen.values() for cause in outcomes} - {*CONTRACT})
+    told = {name for outcomes in seen.values() for name in outcomes}
+    fields = sorted(name for name in told if name.startswith(FIELD))
+    unknown = sorted(told - {*CONTRACT, *fields})
     rows = [
-        {"cause": cause, **{k: verdict(seen[k].get(cause, {})) for k in seen}} for cause in CONTRACT
+        {"cause": cause, **{k: verdict(seen[k].get(cause, {})) for k in seen}}
+        for cause in (*CONTRACT, *fields)
     ]
     rows += [{"cause": f"{cause}, of no contract", **dict.fromkeys(seen, "?")} for cause in unknown]
     sys.stdout.write(tabulate(rows, headers="keys") + "\n")

@@ -21,7 +21,7 @@ from tests.lab import journal
 from tests.lab.session import ENGINE, causes_seen, running_sessions, warm_up
 from tests.lab.trace import drop_log
 
-outcomes = defaultdict(dict)  # by cause, of the tests that saw it
+outcomes = defaultdict(dict)  # by cause, and set-up of the field, of the tests that saw it
 BEGAN, DROPS = pytest.StashKey(), pytest.StashKey()
 
 
@@ -76,10 +76,19 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001
     report = (yield).get_result()
     if report.failed:
         explain_failure(item, report)
+    if (row := field_row(item)) and (report.when == "call" or report.failed):
+        outcomes[row][item.nodeid] = report.outcome
     if report.when == "call":
         for cause in causes_seen:
             outcomes[cause][item.nodeid] = report.outcome
         causes_seen.clear()
+
+
+def field_row(item):
+    """Name the set-up of the field that a test is of, if it is of one."""
+    name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+    is_of_field = item.path.name.startswith("test_field_")
+    return f"{item.path.stem.removeprefix('test_')}: {name}" if is_of_field and name else None
 
 
 def explain_failure(item, report):

@@ -50,3 +50,11 @@ def test_a_name_that_no_contract_has_is_told(tmp_path, capsys):
 
 def test_a_guest_that_left_nothing_saw_nothing(tmp_path):
     assert causes.main([f"6.12={tmp_path / 'none'}"])
+
+
+def test_set_ups_of_the_field_are_rows_below_the_causes(tmp_path, capsys):
+    row = "field_blind: FOU, wrong key"
+    assert not told(tmp_path, SEEN | {row: {"test_told": "passed", "test_mended": "passed"}})
+    assert capsys.readouterr().out.splitlines()[-1].split("  ") == [row, "ok 2"]
+    assert told(tmp_path, SEEN | {row: {"test_told": "passed", "test_mended": "failed"}})
+    assert "FAILED 1 of 2, test_mended" in capsys.readouterr().out.splitlines()[-1]
