@@ -6,11 +6,28 @@ import re
 import pytest
 
 from tests.frames import gre, ipv6, udp
-from tests.lab.field import Row, check, pings_from_a, sites, tell
+from tests.lab.field import Row, check, pings_from_a, pings_from_b, sites, tell
 from tests.lab.hosts import run
 
 HOP_BY_HOP, FRAGMENT, DESTINATION, GRE, NONE = 0, 44, 60, 47, 59
 TEB = 0x6558
+
+
+def nft(text):
+    """Load one chain into B; `;` stands for the end of a line."""
+
+    def load(site):
+        lines = text.format(site=site).replace(";", "\n")
+        run("ip", "netns", "exec", site.b.name, "nft", "-f", "-", stdin=lines + "\n")
+
+    return load
+
+
+def chain(family, hook, rule):
+    return (
+        f"table {family} f {{{{\nchain c {{{{\ntype filter hook {hook} priority 0\n"
+        f"{rule}\n}}}}\n}}}}\n"
+    )
 
 
 def every(*steps):
@@ -143,8 +160,31 @@ ROWS = {
         "forwarding-off", external, inside("99.2.2.2"), **OURS, command="addr add 99.2.2.2/32",
         is_mended=False,
     ),
+    "an external tunnel on a router": Row(
+        # This host then wants to say so to the sender, by a tunnel that nobody told where to.
+        "no-route", every(external, FORWARD), inside("99.2.2.2"), **OURS, is_mended=False,
+        also=("tx-no-metadata",),
+    ),
     "in a VRF, no route": Row(
         "no-route", every(gre1(), FORWARD, IN_VRF), inside("99.2.2.2"), **OURS, is_mended=False,
+        words=("VRF vrf1",), notes=("ip -n {site.b.name} route add vrf vrf1 99.2.2.2/32",),
+    ),
+    "in a VRF, reverse path": Row(
+        "rp-filter",
+        every(gre1(), FORWARD, IN_VRF, sysctl("net.ipv4.conf.gre1.rp_filter=1")),
+        inside("{site.in_b}", "99.3.3.3"), **OURS,
+        command="route replace vrf vrf1 99.3.3.3/32 dev gre1",
+    ),
+    "in a VRF, firewall": Row(
+        "firewall", every(gre1(), IN_VRF, nft(chain("ip", "input", "udp dport 9 drop"))),
+        inside("{site.in_b}"), **OURS, words=("at input",), command="nft 'insert rule ip f c",
+        more='iifname "vrf1" ip saddr',
+    ),
+    "in a VRF, firewall before routing": Row(
+        "firewall",
+        every(gre1(), IN_VRF, nft(chain("ip", "prerouting", "iifname vrf1 udp dport 9 drop"))),
+        inside("{site.in_b}"), **OURS, words=("ingress or prerouting",),
+        command="nft 'insert rule ip f c",
     ),
     "FOU, wrong key": Row(
         "key-mismatch", over_udp("fou"), pings_from_a, words=("expects key 1", "carry key 2"),
@@ -167,6 +207,21 @@ ROWS = {
     "forwarded to a host that is silent": Row(
         "no-neighbour", every(gre1(), FORWARD, LAN, ASK), inside(FAR), **OURS,
         words=(FAR, "ARP", "lan0"), where="path", command="neigh show", is_mended=False,
+    ),
+    "forwarded and filtered at postrouting": Row(
+        "firewall",
+        every(gre1(), FORWARD, LAN, nft(chain("ip", "postrouting", "oifname lan0 drop"))),
+        inside(FAR), **OURS, words=("at postrouting",), command="nft 'insert rule ip f c",
+    ),
+    "filtered before the tunnel": Row(
+        "firewall",
+        every(
+            gre1(),
+            lambda site: site.peer_tunnel(),
+            nft(chain("inet", "output", "oifname gre1 drop")),
+        ),
+        pings_from_b, **OURS, words=("at output",), command="nft 'insert rule inet f c",
+        flows=pings_from_b,
     ),
     "over a bridge, forwarding off": Row(
         "forwarding-off", bridged, frame_for("br0", "99.4.4.4"), tunnel="gretap1",

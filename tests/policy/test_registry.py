@@ -54,6 +54,7 @@ CONTRACT = [
     "tx-loop",
     "tx-mtu",
     "tx-no-neighbour",
+    "tx-no-metadata",
     "tx-no-nbma",
     "tx-link-down",
     "tx-remote-own",

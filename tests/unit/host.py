@@ -11,7 +11,9 @@ from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Device, RefusingRule, Route
 from tests.unit.cases import VB, case
 
-GRE1, LAN = 10, 8
+GRE1, LAN, VRF = 10, 8, 30
+# gre1, enslaved to it.
+IN_VRF = {GRE1: Device(GRE1, "gre1", up=True, carrier=True, vrf="vrf1", vrf_ifindex=VRF)}
 
 
 @dataclass
@@ -21,6 +23,7 @@ class FakeHost(Nowhere):
     settings: dict[str, int] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    own_in: dict[int, tuple[str, ...]] = field(default_factory=dict)  # a VRF's, by its index
     chains: tuple | None = None
     devices: dict[int, Device] = field(default_factory=dict)
     holders: dict[str, int] = field(default_factory=dict)
@@ -44,8 +47,8 @@ class FakeHost(Nowhere):
         value = self.settings.get(name)
         return None if value is None else str(value)
 
-    def route(self, remote, _source=None, _device=None):
-        if str(remote) in self.own:
+    def route(self, remote, _source=None, device=None):
+        if str(remote) in self.own_in.get(device, () if device in self.own_in else self.own):
             return Route(device=1, name="lo", is_own=True)
         return self.routes.get(str(remote), Route(error=101))
 

@@ -9,7 +9,7 @@ from gretrace.verdicts import explain
 from gretrace.verdicts.words import change_command
 from tests.frames import gre_packet
 from tests.unit.cases import A, B, case, tunnel
-from tests.unit.expected import elsewhere, header, lookup, refused
+from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused
 
 
 def finding(family, name):
@@ -176,3 +176,20 @@ def test_a_tunnel_for_erspan_is_numbered():
     assert "type erspan local 20.1.1.1 remote 20.1.1.2 ikey 7 okey 7 iseq oseq" in (
         explain(judged).finding.fix[0].command.text
     )
+
+
+def test_a_vrf_has_its_own_rules_settings_and_routes():
+    by_vrf = finding(filtering, "firewall, in a VRF")
+    assert "at input" in by_vrf.summary
+    assert 'insert rule inet f c iifname "vrf1" ip saddr' in by_vrf.fix[0].command.text
+    # That hook is gone through twice, by the one device and the other.
+    before = finding(filtering, "firewall, in a VRF, before the route")
+    assert "insert rule inet f c ip saddr" in before.fix[0].command.text
+    route, _ = finding(delivery, "rp-filter, in a VRF").fix
+    assert route.command.text == "ip route replace vrf vrf1 99.9.9.9/32 dev gre1"
+
+
+def test_on_the_way_out_a_rule_is_one_of_that_hook():
+    leaving = finding(filtering, "firewall, on the way out of another device")
+    assert "at postrouting or egress" in leaving.summary
+    assert 'oifname "lan0" ip saddr' in leaving.fix[0].command.text

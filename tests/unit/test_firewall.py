@@ -309,19 +309,45 @@ def test_a_slow_ruleset_is_kept_and_a_quick_one_is_read_anew(tool, tmp_path, mon
     assert len(calls.read_text()) == 3 * 3
 
 
-def test_of_many_slow_rulesets_one_at_a_time_is_read(monkeypatch):
+class Clock:
+    """Time that passes as a test says, and tools that take as long as they are given at most."""
+
+    def __init__(self, monkeypatch, takes):
+        self.now, self.takes, self.given = 100.0, takes, []
+        monkeypatch.setattr(firewall, "list_all", self.list_all)
+        monkeypatch.setattr(firewall.time, "monotonic", lambda: self.now)
+
+    def list_all(self, _namespace, commands, patience, _stopped):
+        self.given.append(patience)
+        self.now += min(self.takes, patience)
+        late = listing.Unread("as nft takes long")
+        return dict.fromkeys(commands, late if self.takes > patience else b"")
+
+
+def read_many(rulesets, *inodes):
+    return [rulesets.of(Namespace(inode, own_namespace().path)).unread for inode in inodes]
+
+
+def test_of_many_slow_rulesets_each_gets_half_of_the_time_that_is_left(monkeypatch):
     """Who makes namespaces may make many; others' are read meanwhile, if they are quick."""
-    given = []
-
-    def hang(_namespace, commands, patience, _stopped):
-        given.append(patience)
-        time.sleep(0.02)
-        return dict.fromkeys(commands, listing.Unread("as nft takes long"))
-
-    monkeypatch.setattr(firewall, "list_all", hang)
-    monkeypatch.setattr(firewall, "QUICK", 0.01)
-    monkeypatch.setattr(firewall, "REST", 10**6)
+    clock = Clock(monkeypatch, takes=60)
     rulesets = Rulesets()
-    for inode in (1, 2, 3, 1):
-        rulesets.of(Namespace(inode, own_namespace().path))
-    assert given == [firewall.PATIENCE, 0.01, 0.01]
+    read_many(rulesets, *range(100), 0)
+    assert clock.given[:4] == [2.0, pytest.approx(1.2), pytest.approx(0.72), pytest.approx(0.432)]
+    assert clock.given[-1] == firewall.QUICK
+
+
+def test_slow_rulesets_take_a_fifth_of_the_time_in_the_long_run(monkeypatch):
+    clock = Clock(monkeypatch, takes=60)
+    rulesets = Rulesets()
+    for second in range(1000):
+        read_many(rulesets, second)
+        clock.now += 3
+    slow = sum(patience for patience in clock.given if patience > firewall.QUICK)
+    assert slow < firewall.AT_ONCE + (clock.now - 100) / 5
+
+
+def test_where_every_reading_is_slow_several_are_read(monkeypatch):
+    """A tool takes half a second on a slow machine, and more than one namespace has drops."""
+    Clock(monkeypatch, takes=0.5)
+    assert read_many(Rulesets(), *range(6)) == [None] * 6

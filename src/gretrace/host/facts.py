@@ -34,6 +34,7 @@ class Host:
         self._modules: dict[str, str | None] = {}
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
+        self._devices: dict[int, Device | None] = {}
         self._ruleset: Ruleset | None = None
         self._elsewhere: Elsewhere | None = None
         self._traffic: dict[int, Traffic | None] = {}
@@ -77,7 +78,9 @@ class Host:
 
     def device(self, ifindex: int) -> Device | None:
         """Return the state of a device; None when there is none, or not any more."""
-        return self._table.device(ifindex)
+        if ifindex not in self._devices:
+            self._devices[ifindex] = self._table.device(ifindex)
+        return self._devices[ifindex]
 
     def holder(self, address: Address) -> int | None:
         """Return the index of the device that has an address, whatever its VRF."""

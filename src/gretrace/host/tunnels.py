@@ -138,13 +138,15 @@ class TunnelTable:
         link = self._links.get(ifindex)
         if link is None:
             return None
-        master = self._links.get(link.master) if link.master else None
+        master = self._links.get(link.master) if link.master else link
+        vrf = master if master and master.kind == "vrf" else None
         return Device(
             link.index,
             link.name,
             up=bool(link.flags & IFF_UP),
             carrier=bool(link.flags & IFF_RUNNING),
-            vrf=master.name if master and master.kind == "vrf" else None,
+            vrf=vrf.name if vrf else None,
+            vrf_ifindex=vrf.index if vrf else None,
         )
 
     def holder(self, address: Address) -> int | None:

@@ -17,7 +17,7 @@ from gretrace.kernel.way import UNTOLD, Free, Way, step
 from gretrace.model import Address, Drop, Packet, Route, Tunnel
 
 _XMIT4 = Free(("ipgre_xmit", "gre_tap_xmit", "erspan_xmit"), "ip_gre")
-_METADATA = Free(("gre_fb_xmit", "erspan_fb_xmit", "ip_md_tunnel_xmit"))
+_METADATA = Free(("gre_fb_xmit", "erspan_fb_xmit"), "ip_gre")
 _TUNNEL4 = Free(("ip_tunnel_xmit",), "ip_tunnel")
 _TUNNEL6 = Free(("ip6gre_tunnel_xmit", "ip6erspan_tunnel_xmit"), "ip6_gre")
 # What waits for a neighbour's address, and what asks for it.
@@ -60,7 +60,7 @@ def cut_to_send(s: Sending) -> bool | None:
     return None if s.packet is None else False
 
 
-@step(_METADATA, _TUNNEL6)
+@step(_METADATA, _XMIT4, _TUNNEL6)
 def no_metadata(s: Sending) -> bool | None:
     """The tunnel is external, and no route or tc action told it where to send."""
     if s.tunnel is None:
@@ -168,7 +168,8 @@ def find_sender(packet: Packet, tables: Tables) -> Tunnel | None:
 def find_way(host: Surroundings, tunnel: Tunnel, remote: Address) -> Route:
     """Ask for the kernel's way, as the tunnel itself does: from its own address, by its link."""
     if tunnel.local:
-        own = host.route(tunnel.local)
+        link = host.device(tunnel.link) if tunnel.link else None
+        own = host.route(tunnel.local, None, link.vrf_ifindex if link else None)
         if not own.is_own and (own.device is not None or own.error is not None):
             return STRANGE_LOCAL
     return host.route(remote, tunnel.local, tunnel.link or None)
@@ -195,7 +196,8 @@ def _to_neighbour(
     """Tell the way of a tunnel to anywhere, where a neighbour entry says it."""
     if packet is None or tunnel.external:
         return Sending(packet, tunnel)
-    way = host.route(packet.local)
+    device = host.device(tunnel.ifindex)
+    way = host.route(packet.local, None, device.vrf_ifindex if device else None)
     hop = (way.gateway if way.device == tunnel.ifindex else None) or packet.local
     remote = host.neighbour(tunnel.ifindex, hop)
     if remote is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from gretrace.kernel.settings import accepts_own, forwards, reverse_path
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import UNTOLD, By, Free, Step, Way, step
-from gretrace.model import Address, Packet
+from gretrace.model import Address, Packet, Route
 
 # fib_validate_source() is seen in its callers: ip_rcv_finish_core(), before v4.19
 # ip_rcv_finish(); and ip_route_input_slow() where builds put it there.
@@ -37,8 +37,10 @@ class Stay:
     host: Surroundings = field(default_factory=Nowhere)
     is_routed: bool | None = None  # the kernel had found a route for it; None: it is not known
     is_sent: bool = False  # it was on its way out
+    is_passing: bool = False  # it came by a tunnel, and was on its way out by another device
     is_wrapped: bool = False  # a tunnel has just encapsulated it; no device of the underlay has it
     is_external: bool = False  # a tunnel delivered it that leaves what was outside as metadata
+    vrf: int | None = None  # ifindex of the VRF, of the many tables of a namespace
 
     @property
     def is_early(self) -> bool:
@@ -54,7 +56,11 @@ class Stay:
         destination = self.packet.local if self.packet else None
         if destination is None:
             return False
-        return destination.is_multicast or self.host.route(destination).is_own
+        return destination.is_multicast or self.route(destination).is_own
+
+    def route(self, address: Address) -> Route:
+        """Return the way that the kernel would send from there."""
+        return self.host.route(address, None, self.vrf)
 
 
 @step(
@@ -165,7 +171,7 @@ def no_route(s: Stay) -> bool | None:
     if s.packet.family == 4 and forwards(s.host.sysctl, s.device, 4) is not True:
         return forwards(s.host.sysctl, s.device, 4)
     # A rule may send what comes by this device to another table.
-    return True if s.host.route(s.packet.local).error else None
+    return True if s.route(s.packet.local).error else None
 
 
 @step(*_NETFILTER)
@@ -192,14 +198,14 @@ def netfilter_forward(s: Stay) -> bool | None:
 )
 def too_big_to_forward(s: Stay) -> bool | None:
     """It is too long for the link that it should leave by, and must not be fragmented."""
-    mtu = s.host.route(s.packet.local).mtu if s.packet else None
+    mtu = s.route(s.packet.local).mtu if s.packet else None
     return None if s.packet is None or mtu is None else mtu < s.packet.length
 
 
 @step(*_NETFILTER)
 def netfilter_output(s: Stay) -> bool | None:
     """A rule at the output hook drops it."""
-    return None if s.is_sent else False
+    return None if s.is_sent and not s.is_passing else False
 
 
 @step(*_NETFILTER)
@@ -235,7 +241,7 @@ def is_refused_own(stay: Stay, device: str) -> bool:
     """Whether the source is an address of this host, and such may not come in there."""
     if stay.packet is None or accepts_own(stay.host.sysctl, device):
         return False
-    return stay.host.route(stay.packet.remote).is_own
+    return stay.route(stay.packet.remote).is_own
 
 
 NETFILTER = (

@@ -69,7 +69,8 @@ class Device:
     name: str
     up: bool
     carrier: bool
-    vrf: str | None = None  # the VRF that it is enslaved to
+    vrf: str | None = None  # the VRF that it is enslaved to, or is
+    vrf_ifindex: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

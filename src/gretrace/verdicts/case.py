@@ -16,7 +16,17 @@ from gretrace.kernel.send import Sending, sending_of
 from gretrace.kernel.stack import Stay
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import Step
-from gretrace.model import ETH_P_IPV6, GRE, Address, Drop, Packet, Traffic, Tunnel
+from gretrace.model import (
+    ETH_P_IPV6,
+    GRE,
+    Address,
+    Device,
+    Drop,
+    Packet,
+    Route,
+    Traffic,
+    Tunnel,
+)
 from gretrace.verdicts.near import NearMiss, find_near_miss, is_in_use
 from gretrace.verdicts.returned import carries_own_answer, sent_to_itself
 from gretrace.wire.packet import KEEPALIVE_BODIES
@@ -56,10 +66,26 @@ class Case:
             self.iif,
             self.host,
             is_routed=drop.is_routed,
-            is_sent=drop.is_sent,
+            is_sent=drop.is_sent or drop.leaving_by != 0,
+            is_passing=drop.leaving_by != 0,
             is_wrapped=self.is_wrapped,
             is_external=bool(drop.on_tunnel and carrier and carrier.external),
+            vrf=self.vrf.vrf_ifindex if self.vrf else None,
         )
+
+    @cached_property
+    def vrf(self) -> Device | None:
+        """The drop's device, if it is in a VRF, whose routes and rules its packets then meet.
+
+        l3mdev_l3_rcv() puts the VRF in its place; settings stay those of the device itself,
+        which ip_rcv_finish() has remembered.
+        """
+        device = self.host.device(self.drop.ifindex)
+        return device if device and device.vrf else None
+
+    def route(self, address: Address) -> Route:
+        """Return the way that the kernel would send to an address from where the drop was."""
+        return self.stay.route(address)
 
     @cached_property
     def sending(self) -> Sending:
@@ -188,7 +214,7 @@ class Case:
     @cached_property
     def is_health_check(self) -> bool:
         """Whether it is a probe that carries its own answer: an echo reply from us to the peer."""
-        return carries_own_answer(self._received, self.carrier, self.host)
+        return carries_own_answer(self._received, self.carrier, self.route)
 
     @property
     def anywhere(self) -> Tunnel | None:
@@ -202,9 +228,9 @@ class Case:
     def is_echoed(self) -> bool:
         """Whether a tunnel to anywhere sent to its own local address, for want of another."""
         packet = self._received if self.anywhere else None
-        if packet is None or not self.host.route(packet.remote).is_own:
+        if packet is None or not self.route(packet.remote).is_own:
             return False
-        return not self.host.route(packet.local).is_own
+        return not self.route(packet.local).is_own
 
     @cached_property
     def own_remote(self) -> Tunnel | None:
@@ -214,8 +240,8 @@ class Case:
         tunnel, inside = self.carrier, self._received
         if tunnel is None or tunnel.remote is None or inside is None:
             return None
-        both = (tunnel.remote, inside.remote)
-        return tunnel if all(self.host.route(address).is_own for address in both) else None
+        is_own = self.host.route(tunnel.remote).is_own and self.route(inside.remote).is_own
+        return tunnel if is_own else None
 
     @cached_property
     def candidates(self) -> list[Candidate]:

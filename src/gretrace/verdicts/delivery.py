@@ -9,7 +9,8 @@ from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.settings import describe_reverse_path
-from gretrace.verdicts.words import describe_packet
+from gretrace.verdicts.standing import in_vrf
+from gretrace.verdicts.words import describe_packet, host_prefix
 
 STRICT, LOOSE = 1, 2
 
@@ -114,7 +115,7 @@ def _refused_path(case: Case, packet: Packet | None) -> Finding | None:
     if not packet or not device or packet.family != 4 or drop.is_sent:
         return None
     source = packet.remote
-    route = case.host.route(source)
+    route = case.route(source)
     return Finding(
         summary=f"{_subject(case, device)} come from {source}, {_way_back(case, route, device)}: "
         "the reverse path filter refuses them.",
@@ -132,7 +133,8 @@ def _refused_path(case: Case, packet: Packet | None) -> Finding | None:
 
 def _open_path(case: Case, packet: Packet, device: str, route: Route) -> tuple[Fix, ...]:
     source, counts = packet.remote, reverse_path(case.host.sysctl, device)
-    replace = run(case.netns, "ip", "route", "replace", f"{source}/32", "dev", device)
+    to = (*in_vrf(case), host_prefix(source))
+    replace = run(case.netns, "ip", "route", "replace", *to, "dev", device)
     behind = "" if case.drop.on_tunnel else "; add `via` and the router, if it is behind one"
     if route.device is None and not route.is_own:
         return (
@@ -179,7 +181,7 @@ def _describe_route(case: Case, source: Address, route: Route) -> str:
     if route.is_own:
         return f"{source} is an address of this host."
     if route.device is None:
-        asked = run(case.netns, "ip", "route", "get", source)
+        asked = run(case.netns, "ip", "route", "get", source, *in_vrf(case))
         return f"`{asked}` finds no route."
     via = f" via {route.gateway}" if route.gateway else ""
     return f"The route to {source} is by {route.name}{via}."

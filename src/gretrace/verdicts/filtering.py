@@ -43,7 +43,8 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
     if not device:
         return None
     hooks = tuple(stack.hook_of(step) for step in case.steps)
-    facts = _facts(case, packet, device)
+    enters = _enters_by(case)
+    facts = _facts(case, packet, device, enters)
     ruleset = case.host.firewall()
     found = ruleset.droppers(hooks, facts)
     suspects = found.suspects
@@ -70,7 +71,19 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
     )
 
 
-def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:
+def _enters_by(case: Case) -> str | None:
+    """Return the device that the hook takes a received packet to have come by; None: not known.
+
+    In a VRF the hook before routing is gone through twice, by the device and by the VRF
+    (vrf_rcv_nfhook()), and those behind it by the VRF.
+    """
+    if case.vrf and stack.netfilter_prerouting in case.steps:
+        return None
+    is_behind = case.vrf is not None and stack.netfilter_ingress not in case.steps
+    return case.vrf.vrf if case.vrf and is_behind else case.iif
+
+
+def _facts(case: Case, packet: Packet, device: str, enters: str | None) -> dict[str, str]:
     facts = {
         "nfproto": f"ipv{packet.family}",
         "l4proto": str(packet.protocol),
@@ -79,14 +92,14 @@ def _facts(case: Case, packet: Packet, device: str) -> dict[str, str]:
     }
     if case.drop.is_sent:
         # At the output of the tunnel's own packets, the device is the underlay's already.
-        way = case.host.route(packet.local).name
+        way = case.route(packet.local).name
         facts |= {"oifname": device} if not (case.drop.on_tunnel and outer(case)) else {}
         facts |= {"oifname": way} if "oifname" not in facts and way else {}
         return facts
-    facts["iifname"] = device
     if case.leaving_by:
-        facts["oifname"] = case.leaving_by
-    return facts
+        # What it came by is not told any more (ip_output()).
+        return facts | {"oifname": case.leaving_by}
+    return facts | ({"iifname": enters} if enters else {})
 
 
 def _name(suspects: Sequence[Dropper], ruleset: Ruleset) -> str:
@@ -156,7 +169,7 @@ def _let_pass(
 
 def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> list[Word]:
     """Write the rule: of GRE with one host, or of one pair of addresses on a tunnel."""
-    sent, device = case.drop.is_sent, Quoted(case.iif or "")
+    sent, device, enters = case.drop.is_sent, Quoted(case.iif or ""), _enters_by(case)
     header = "ip" if packet.family == 4 else "ip6"
     far: tuple[Word, ...] = (header, "saddr", packet.remote)
     if sent:
@@ -169,7 +182,8 @@ def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -
     elif case.leaving_by:
         match = ("oifname", Quoted(case.leaving_by), *far, header, "daddr", packet.local)
     else:
-        match = ("iifname", device, *far, header, "daddr", packet.local)
+        by: tuple[Word, ...] = ("iifname", Quoted(enters)) if enters else ()
+        match = (*by, *far, header, "daddr", packet.local)
     # A family is one of nft's own words.
     family = base.family if base.family in NFT_WORDS else Identifier(base.family)
     owner = (family, Identifier(base.table), Identifier(base.name))
@@ -179,10 +193,11 @@ def _accept_by_nft(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -
 def _accept_by_iptables(case: Case, packet: Packet, base: Chain, *, is_outer: bool) -> Command:
     """Build the same as a command of its own."""
     sent = case.drop.is_sent
-    device = None if is_outer else case.leaving_by or case.iif
-    words: tuple[Word, ...] = ("-p", GRE)
+    leaves = sent or case.leaving_by
+    device = None if is_outer else case.leaving_by or (case.iif if sent else _enters_by(case))
+    words: tuple[Word, ...] = ("-p", GRE) if is_outer else ()
     if device is not None:
-        words = ("-o" if sent or case.leaving_by else "-i", device)
+        words = ("-o" if leaves else "-i", device)
     words += ("-d", packet.local) if sent else ("-s", packet.remote)
     words += () if is_outer or sent else ("-d", packet.local)
     rule = ("-t", base.table, "-I", base.name, *words, "-j", "ACCEPT")

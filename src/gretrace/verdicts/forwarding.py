@@ -12,6 +12,7 @@ from gretrace.verdicts.case import Case
 from gretrace.verdicts.destination import martian_kind
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
+from gretrace.verdicts.standing import in_vrf
 from gretrace.verdicts.words import clamp_segments, describe_packet, host_prefix
 
 TCP = 6
@@ -40,7 +41,7 @@ def forwarding_off(case: Case) -> Finding | None:
     if forwarding or (forwarding is None and packet.family == 6):
         return None
     destination, family = packet.local, packet.family
-    route = case.host.route(destination)
+    route = case.route(destination)
     leads_on = route.device not in (None, case.drop.ifindex)
     forward = Fix(
         Where.HERE,
@@ -78,19 +79,21 @@ def no_route(case: Case) -> Finding | None:
     if not packet or not device or martian_kind(packet.local):
         return None
     destination = packet.local
-    route = case.host.route(destination)
+    route = case.route(destination)
     refusal = _REFUSALS.get(route.error or 0)
+    where = f"the VRF {case.vrf.vrf}" if case.vrf else "this host"
     if refusal:
         why = f"which this host has a route of type {refusal} for"
     elif route.device is None:
-        why = "to which this host has no route"
+        why = f"to which {where} has no route"
     else:
         why = f"to which this host has no route for what comes from {device}"
-    add = run(case.netns, "ip", "route", "add", host_prefix(destination), "via", "ROUTER")
+    vrf = in_vrf(case)
+    add = run(case.netns, "ip", "route", "add", *vrf, host_prefix(destination), "via", "ROUTER")
     make = f"`{add}`, or `dev DEVICE` where it is on a link"
     if refusal:
-        see = run(case.netns, "ip", "route", "show", "match", destination)
-        delete = run(case.netns, "ip", "route", "del", refusal, "PREFIX")
+        see = run(case.netns, "ip", "route", "show", *vrf, "match", destination)
+        delete = run(case.netns, "ip", "route", "del", *vrf, refusal, "PREFIX")
         note = (
             f"A route of type {refusal} covers {destination}: see `{see}`, and delete it with "
             f"`{delete}`, or make a longer one: {make}."
@@ -130,7 +133,7 @@ def mtu(case: Case) -> Finding | None:
     packet = case.packet if leaves else case.delivered
     if not packet or not device:
         return None
-    route = case.host.route(packet.local)
+    route = case.route(packet.local)
     if not route.mtu or route.mtu >= packet.length:
         return None
     segment = largest_segment(route.mtu, packet.family)

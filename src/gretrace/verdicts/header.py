@@ -245,7 +245,7 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
 def multicast_loop(case: Case) -> Finding | None:
     """ip_mc_output() loops it back, and gre_rcv() of ip_gre drops it."""
     packet = case.packet
-    if not packet or not case.host.route(packet.remote).is_own:
+    if not packet or not case.route(packet.remote).is_own:
         return None
     tunnels = case.tables.tunnels if case.tables else ()
     member = next((t for t in tunnels if t.remote == packet.local and t.up), None)

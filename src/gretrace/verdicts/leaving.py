@@ -18,7 +18,7 @@ def no_neighbour(case: Case) -> Finding | None:
     packet, device, drop = case.delivered, case.leaving_by, case.drop
     if not packet or not device or not waits_for_neighbour(case):
         return None
-    way = case.host.route(packet.local)
+    way = case.route(packet.local)
     hop = (way.gateway if way.device == drop.leaving_by else None) or packet.local
     question = "ARP" if hop.version == 4 else "neighbour discovery"
     is_full = drop.reason == QUEUE_FULL

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What comes to this host from an address of its own."""
 
+from collections.abc import Callable
+
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.send import find_sender
-from gretrace.kernel.surroundings import Surroundings
-from gretrace.model import Drop, Packet, Tunnel
+from gretrace.model import Address, Drop, Packet, Route, Tunnel
+from gretrace.wire.packet import ECHO_REPLY
 
 # The index of `lo` in every namespace (LOOPBACK_IFINDEX of net/flow.h).
 LOOPBACK = 1
-# Of ICMP and ICMPv6.
-ECHO_REPLY = {4: 0, 6: 129}
 
 
 def sent_to_itself(drop: Drop, tables: Tables | None) -> Tunnel | None:
@@ -20,8 +20,10 @@ def sent_to_itself(drop: Drop, tables: Tables | None) -> Tunnel | None:
     return find_sender(packet, tables)
 
 
-def carries_own_answer(packet: Packet | None, tunnel: Tunnel | None, host: Surroundings) -> bool:
+def carries_own_answer(
+    packet: Packet | None, tunnel: Tunnel | None, route: Callable[[Address], Route]
+) -> bool:
     """Whether an inner packet is an echo reply of this host's, which the peer wants to get back."""
     if not packet or not tunnel or packet.icmp_type != ECHO_REPLY[packet.family]:
         return False
-    return packet.remote == tunnel.local or host.route(packet.remote).is_own
+    return packet.remote == tunnel.local or route(packet.remote).is_own

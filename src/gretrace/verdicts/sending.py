@@ -161,7 +161,7 @@ def tx_no_neighbour(case: Case) -> Finding | None:
     if sending.is_inside and (sending.way.error is not None or sending.circle):
         return None
     has_left = sending.tunnel is not None and not sending.is_inside
-    way = sending.way if has_left else case.host.route(packet.local)
+    way = sending.way if has_left else case.route(packet.local)
     device = case.host.device(drop.ifindex) if has_left else None
     if device and device.up and not device.carrier:
         return None
@@ -229,7 +229,7 @@ def _in_vrf(case: Case, tunnel: Tunnel, remote: Address, device: Device) -> Find
         f"{device.name}, and {tunnel.name} looks for {remote} outside of it.",
         evidence=(
             *_observed(case, tunnel),
-            f"{tunnel.local} is an address of {device.name}, which is enslaved to {device.vrf}.",
+            f"{tunnel.local} is an address of {device.name}, which is of {device.vrf}.",
         ),
         fix=(
             Fix(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a tunnel that sends stands on: its device, and its next hop."""
 
+from gretrace.commands import Word
 from gretrace.kernel import send
 from gretrace.model import Address, Device, Tunnel
 from gretrace.verdicts.case import Case
@@ -11,9 +12,14 @@ def waits_for_neighbour(case: Case) -> bool:
     return send.silent_neighbour.can_free(case.drop, 4)
 
 
+def in_vrf(case: Case) -> tuple[Word, ...]:
+    """Return what `ip route` is told to look into the table of the drop's VRF, if it has one."""
+    return ("vrf", case.vrf.vrf) if case.vrf and case.vrf.vrf else ()
+
+
 def next_hop(case: Case, destination: Address) -> Address:
     """Return whom a device of the drop would send to, to reach an address."""
-    way = case.host.route(destination)
+    way = case.route(destination)
     return (way.gateway if way.device == case.drop.ifindex else None) or destination
 
 

@@ -34,8 +34,9 @@ GUE_SIZE = 4  # and four bytes for each word of options
 # What a keepalive carries behind its GRE header, in bytes: nothing, or OpenBSD's time, a random
 # number and SipHash-2-4 (gre(4)).
 KEEPALIVE_BODIES = (0, 16)
-# ICMP and ICMPv6
-_ICMP = (1, 58)
+# ICMP and ICMPv6, and what they call an echo reply, by the version of IP
+ICMP = (1, 58)
+ECHO_REPLY = {4: 0, 6: 129}
 ETHERNET_SIZE = 14
 IP_SIZE = {4: IPV4_MIN, 6: IPV6_SIZE}  # of an IP header without options, by version
 ERSPAN_SESSION = 0x3FF  # of the second half of struct erspan_base_hdr's first word
@@ -269,7 +270,7 @@ def _skip_extensions(data: bytes) -> tuple[int, int, bool]:
 
 
 def _icmp_type(header: _IpHeader, data: bytes) -> int | None:
-    is_there = header.protocol in _ICMP and not header.is_fragment and header.size < len(data)
+    is_there = header.protocol in ICMP and not header.is_fragment and header.size < len(data)
     return data[header.size] if is_there else None
 
 

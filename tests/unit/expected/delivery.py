@@ -6,7 +6,7 @@ from dataclasses import replace
 from gretrace.model import Place, Route
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import A, B, tunnel
-from tests.unit.host import GRE1, LAN, FakeHost, at, by, on_tunnel, settings
+from tests.unit.host import GRE1, IN_VRF, LAN, VRF, FakeHost, at, by, on_tunnel, settings
 
 INNER_A, INNER_B, STRANGER, FAR = "10.10.10.2", "10.10.10.1", "99.9.9.9", "10.20.0.9"
 A6, B6 = "fd00::2", "fd00::1"
@@ -120,6 +120,15 @@ EXPECTED = {
             host=host(rp=(1, 0), accept=(0, 1)),
             place=FINISH,
             reason="IP_RPFILTER",
+        ),
+        "gre1",
+    ),
+    "rp-filter, in a VRF": (
+        on_tunnel(
+            *(inside(STRANGER), GRE),
+            host=replace(host(rp=(0, 1)), own_in={VRF: (INNER_B,)}, devices=IN_VRF),
+            place=FINISH,
+            reason=None,
         ),
         "gre1",
     ),

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Cases of verdicts/filtering.py and programs.py."""
 
+from dataclasses import replace
+
 from gretrace.kernel.ruleset import Chain, Match, Rule
 from gretrace.model import Place
 from tests.frames import gre_packet, ipv6, udp
 from tests.unit.cases import A, B, tunnel
-from tests.unit.host import GRE1, LAN, FakeHost, at, by, on_tunnel
+from tests.unit.host import GRE1, IN_VRF, LAN, VRF, FakeHost, at, by, on_tunnel
 
 INNER_A, INNER_B, FAR = "10.10.10.2", "10.10.10.1", "10.20.0.9"
 GRE = tunnel("gre1", ifindex=GRE1)
 NFT = Place("nft_do_chain", "nf_tables")
 HOOK = Place("nf_hook_slow")
 IS_GRE = Match("l4proto", ("gre",))
+BY_VRF, BY_GRE1 = Match("iifname", ("vrf1",)), Match("iifname", ("gre1",))
+BY_LAN = Match("oifname", ("lan0",))
 
 
 def chain(hook, *rules, policy="accept", name="c", **more):
@@ -23,13 +27,19 @@ def firewalled(*chains):
     return FakeHost(routes=routes, own=(B, INNER_B), chains=chains)
 
 
+def firewalled_vrf(*chains):
+    """Its addresses inside are those of a VRF alone."""
+    return FakeHost(own=(B,), own_in={VRF: (INNER_B,)}, devices=IN_VRF, chains=chains)
+
+
 def rule(action, *matches, text="gre", handle=4, **more):
     return Rule(f"{text} {action}", action, matches, handle=handle, **more)
 
 
-def netfilter(packet, host, make=on_tunnel, place=NFT, *, routed=True, **more):
-    reason = "NETFILTER_DROP"
-    return make(packet, GRE, host=host, place=place, reason=reason, is_routed=routed, **more)
+def netfilter(packet, host, make=on_tunnel, place=NFT, *, routed=True, leaving_by=0, **more):
+    told = {"reason": "NETFILTER_DROP", "is_routed": routed, "leaving_by": leaving_by, **more}
+    made = make(packet, GRE, host=host, place=place, **told)
+    return replace(made, leaving_by="lan0" if leaving_by else None)
 
 
 def outer(packet, *tunnels, **more):
@@ -48,6 +58,26 @@ EXPECTED = {
     "firewall, before the route": (
         netfilter(
             udp(INNER_A, INNER_B), firewalled(chain("prerouting", rule("drop"))), routed=False
+        ),
+        "gre1",
+    ),
+    "firewall, in a VRF": (
+        netfilter(udp(INNER_A, INNER_B), firewalled_vrf(chain("input", rule("drop", BY_VRF)))),
+        "gre1",
+    ),
+    "firewall, in a VRF, before the route": (
+        netfilter(
+            udp(INNER_A, INNER_B),
+            firewalled_vrf(chain("prerouting", rule("drop", BY_GRE1))),
+            routed=False,
+        ),
+        "gre1",
+    ),
+    "firewall, on the way out of another device": (
+        netfilter(
+            udp(INNER_A, FAR),
+            firewalled(chain("output", rule("drop")), chain("postrouting", rule("drop", BY_LAN))),
+            leaving_by=LAN,
         ),
         "gre1",
     ),

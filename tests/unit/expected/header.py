@@ -23,7 +23,7 @@ class _Host(Nowhere):
         self._own = [ip_address(address) for address in own]
         self._modules = modules
 
-    def route(self, remote):
+    def route(self, remote, _source=None, _device=None):
         return Route(is_own=remote in self._own)
 
     def module_state(self, _module):

@@ -19,6 +19,7 @@ KEYED = tunnel("gre1", key=4, ocsum=True, **OURS)
 TAP = tunnel("gre1", kind="gretap", **OURS)
 OVER6 = tunnel("gre1", kind="ip6gre", local=B6, remote=A6, **OURS)
 NBMA = tunnel("gre1", remote=None, **OURS)
+EXTERNAL = tunnel("gre1", local=None, remote=None, external=True, **OURS)
 BOUND = tunnel("gre1", link=VB, link_name="vb", **OURS)
 ASYMMETRIC = tunnel("gre1", ikey=1, okey=4, **OURS)
 
@@ -91,6 +92,14 @@ EXPECTED = {
         "gre1",
     ),
     "tx-no-nbma, nobody answers ARP": (unsent(inside(), NBMA, host(), place=SILENCE), "gre1"),
+    "tx-no-metadata": (
+        unsent(inside(), EXTERNAL, host(), place=Place("gre_fb_xmit", "ip_gre")),
+        "gre1",
+    ),
+    "tx-no-metadata, over IPv6": (
+        unsent(inside(), replace(EXTERNAL, kind="ip6gre"), host(), place=XMIT6),
+        "gre1",
+    ),
     "tx-no-nbma, ARP itself": (
         unsent(b"\0" * 28, NBMA, host(), protocol=0x0806),
         "gre1",

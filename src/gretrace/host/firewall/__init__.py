@@ -24,9 +24,11 @@ COMMANDS = {
 # Seconds that the tools may take. Whoever may make a namespace may give it a ruleset that takes
 # longer, and a fault elsewhere is to be told meanwhile.
 PATIENCE = 2.0
-# A reading that takes longer than so many seconds is slow. It is kept, and no other may be slow,
-# for so many times as long: four fifths of the time at least are left for all else.
+# A reading that takes longer than so many seconds is slow, and is kept for so many times as long.
 QUICK, REST = 0.25, 4
+# All slow readings together take this share of the time at most, but for so many seconds at once:
+# on a slow machine every one is slow. A reading may take half of what is left.
+SHARE, AT_ONCE = 1 / (1 + REST), 2 * PATIENCE
 
 NO_TOOL = "without nft or iptables"
 
@@ -44,7 +46,8 @@ class Rulesets:
     def __init__(self, stopped: Callable[[], bool] = _never) -> None:
         self._stopped = stopped
         self._kept: dict[int, tuple[float, Ruleset]] = {}
-        self._slow_again = 0.0  # when a reading may be slow again
+        # Seconds that slow readings may take, and as of when.
+        self._left, self._as_of = AT_ONCE, time.monotonic()
 
     def of(self, namespace: Namespace) -> Ruleset:
         """Return the chains of a namespace, or why they cannot be read."""
@@ -52,13 +55,14 @@ class Rulesets:
         self._kept = {inode: kept for inode, kept in self._kept.items() if kept[0] > begin}
         if namespace.inode in self._kept:
             return self._kept[namespace.inode][1]
-        patience = PATIENCE if begin >= self._slow_again else QUICK
+        self._left = min(AT_ONCE, self._left + SHARE * (begin - self._as_of))
+        self._as_of = begin
+        patience = max(QUICK, min(PATIENCE, self._left / 2))
         ruleset = read_ruleset(namespace, patience, self._stopped)
         end = time.monotonic()
         if end - begin > QUICK:
-            rested = end + REST * (end - begin)
-            self._kept[namespace.inode] = rested, ruleset
-            self._slow_again = max(self._slow_again, rested)
+            self._kept[namespace.inode] = end + REST * (end - begin), ruleset
+            self._left -= end - begin
         return ruleset
 
 
