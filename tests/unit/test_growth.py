@@ -15,7 +15,7 @@ import pytest
 from gretrace.capture import Frame, read_capture
 from gretrace.engine.wanted import Wanted
 from gretrace.explain import keepalives
-from gretrace.explain.keepalives import Keepalive, Keepalives, keepalive_inside
+from gretrace.explain.keepalives import Keepalive, Keepalives, is_answer, keepalive_inside
 from gretrace.explain.kept import Kept
 from gretrace.explain.reading import Reader, Scene
 from gretrace.kernel.lookup import Tables
@@ -139,7 +139,8 @@ def test_a_block_of_nothing_but_options_is_read_in_no_time(tmp_path):
 
 def keepalive(number, device):
     received = parse_packet(build_keepalive(device.local, device.remote, 0x2000, device.ikey))
-    return Keepalive(device, keepalive_inside(received), number)
+    asked = received.local, received.remote
+    return Keepalive(device, keepalive_inside(received), number, asked)
 
 
 def answer_to(device):
@@ -152,7 +153,7 @@ def seconds_for(count):
     devices = [tunnel(key=n, ifindex=n + 10) for n in range(50)]
     unmatched = answer_to(tunnel(key=99))
     asked = [keepalive(1, device) for device in devices]
-    seen = Keepalives()
+    seen = Keepalives(is_answer)
     begin = time.process_time()
     for number in range(count):
         seen.note_received(asked[number % len(asked)])
@@ -172,7 +173,7 @@ def test_the_answers_are_those_of_the_oldest():
     devices = [tunnel(key=n, ifindex=n + 10) for n in range(3)]
     bare = parse_packet(answer(B, A))
     for _ in range(50):
-        seen, awaiting, expected, now = Keepalives(), [], {}, 0
+        seen, awaiting, expected, now = Keepalives(is_answer), [], {}, 0
         for _ in range(200):
             now += dice.choice([0, 10**8, 10**9])
             late = [k for k in awaiting if now - k.time_ns >= keepalives.PATIENCE_NS]
@@ -201,7 +202,7 @@ def test_the_answers_are_those_of_the_oldest():
 def test_keepalives_of_very_many_peers_have_a_limit(monkeypatch):
     monkeypatch.setattr(keepalives, "AWAITING", 100)
     monkeypatch.setattr(keepalives, "PEERS", 50)
-    seen = Keepalives()
+    seen = Keepalives(is_answer)
     peers = [tunnel(remote=f"20.1.{n >> 8}.{n & 255}", key=1, ifindex=n) for n in range(2000)]
     tracemalloc.start()
     for peer in peers:
@@ -216,7 +217,7 @@ def test_keepalives_of_very_many_peers_have_a_limit(monkeypatch):
 def test_stale_numbers_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(keepalives, "AWAITING", 100)
     first, second = tunnel(key=1, ifindex=1), tunnel(key=2, ifindex=2)
-    seen = Keepalives()
+    seen = Keepalives(is_answer)
     seen.note_received(keepalive(1, first))
     for _ in range(5000):
         seen.note_received(keepalive(1, second))

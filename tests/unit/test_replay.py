@@ -12,6 +12,7 @@ from gretrace.engine.wanted import Wanted
 from gretrace.explain.reading import Reader, Scene
 from gretrace.explain.replay import ReplayedHost
 from gretrace.kernel.lookup import Tables
+from gretrace.model import Encap
 from gretrace.render.listing import Listed, to_lines
 from gretrace.wire.packet import build_keepalive, internet_checksum
 from tests.captures import ETHERNET, FROM_US, SECOND, SLL, Pcapng, ethernet, pcap, sll
@@ -33,9 +34,10 @@ UNPACKED6 = ("__ip6_tnl_rcv", "ip6_tunnel", "inner")
 TEB = 0x6558
 
 
-def replay(packets, *tunnels, lengths=None, step=SECOND, **frame):
+def replay(packets, *tunnels, lengths=None, step=SECOND, is_own=lambda _: False, **frame):
     """A host of these tunnels that has received IP packets, one a second."""
-    host = ReplayedHost(Tables(tunnels), NETNS, lambda _name: None, lambda _drop: True)
+    known = Tables(tunnels), NETNS, lambda _name: None, lambda _drop: True
+    host = ReplayedHost(*known, is_own)
     for number, packet in enumerate(packets):
         length = lengths[number] if lengths else len(packet)
         host.take(Frame(number * step, packet, length, **frame))
@@ -256,6 +258,98 @@ def test_a_keepalive_is_answered_in_time_or_told(packets, missing):
     found = unanswered(host)
     assert [entry for entry in found if entry[0] != "gre_rcv"] == missing
     assert host.unknown_keepalives == 0
+
+
+OPENBSD = gre_packet(A, B, ipv4(B, A, 47, gre(bytes(range(16)), protocol=0)))
+# Cloudflare's: of the addresses outside, and of those inside.
+OUTSIDE, INSIDE = (ipv4(*ends, 1, bytes(8)) for ends in ((B, A), ("10.10.10.1", "10.10.10.2")))
+
+
+@pytest.mark.parametrize(
+    ("packets", "missing"),
+    [
+        ([OPENBSD, OTHER, OTHER, OTHER], MISSING),
+        ([OPENBSD, ipv4(B, A, 47, gre(bytes(range(16)), protocol=0))], []),
+        ([gre_packet(A, B, OUTSIDE), OTHER, OTHER, OTHER], MISSING),
+        ([gre_packet(A, B, OUTSIDE), OUTSIDE, OTHER, OTHER, OTHER], []),
+        ([gre_packet(A, B, OUTSIDE), OUTSIDE[:20] + b"\x08" + OUTSIDE[21:], *[OTHER] * 3], MISSING),
+        ([gre_packet(A, B, INSIDE), OTHER, OTHER, OTHER], MISSING),
+        ([gre_packet(A, B, INSIDE), gre_packet(B, A, INSIDE), OTHER, OTHER, OTHER], []),
+        # Not this host's to answer: of a host behind it.
+        ([gre_packet(A, B, ipv4("10.20.0.9", "10.10.10.2", 1, bytes(8))), *[OTHER] * 3], []),
+    ],
+)
+def test_probes_of_other_makers_are_answered_in_time_or_told(packets, missing):
+    own = ip_address("10.10.10.1")
+    host = replay(packets, tunnel(), is_own=lambda address: address == own)
+    assert unanswered(host) == missing
+
+
+def test_a_health_check_is_told_as_one():
+    packets = [gre_packet(A, B, OUTSIDE), OTHER, OTHER, OTHER]
+    frames = [Frame(n * SECOND, p, len(p)) for n, p in enumerate(packets)]
+    reader = Reader(Scene(Tables([tunnel()])), Wanted())
+    reader.read(frames, None)
+    output = Kept()
+    assert reader.finish(output)
+    (report,) = output.reports
+    assert report.verdict.cause == "health-check-unanswered"
+    assert report.verdict.finding.tunnel == "gre1"
+
+
+def test_whether_an_address_is_the_hosts_is_asked_of_few():
+    asked = []
+    packets = [
+        gre_packet(A, B, ipv4(f"10.{n >> 8}.{n & 255}.1", "10.9.9.9", 1, bytes(8)))
+        for n in range(2000)
+    ] * 2
+    replay(packets, tunnel(), is_own=asked.append)
+    assert len(asked) == 1024
+
+
+def test_a_checksum_that_is_to_be_filled_in_is_not_held_against_the_packet():
+    """Captured where it leaves, the field is empty: whatever else is wrong is told."""
+    packet = bytearray(gre_packet(A, B, key=2, checksum=True))
+    packet[24:26] = bytes(2)
+    ours = tunnel(key=1, icsum=True)
+    assert _cause_of(bytes(packet), ours) == "key-mismatch"
+    packet[24:26] = b"\0\1"
+    assert _cause_of(bytes(packet), ours) == "bad-checksum"
+
+
+@pytest.mark.parametrize("before", [b"", b"\0\x2f\0\0", b"\x01\x2f\0\0" + bytes(4)])
+def test_a_tunnel_in_udp_is_found_by_its_port(before):
+    header = gre(udp("10.10.10.2", "10.10.10.1"), key=2)
+    body = before + header
+    ports = (40000).to_bytes(2, "big") + (5555).to_bytes(2, "big")
+    packet = ipv4(A, B, 17, ports + (8 + len(body)).to_bytes(2, "big") + bytes(2) + body)
+    ours = tunnel(key=1, encap=Encap("fou", dport=5555))
+    # Ethernet pads it.
+    assert _cause_of(packet + bytes(6), ours) == "key-mismatch"
+    assert _cause_of(packet, tunnel(key=1, encap=Encap("fou", dport=5556))) is None
+    assert _cause_of(packet, tunnel(key=1)) is None
+
+
+def _cause_of(packet, *tunnels):
+    reader = Reader(Scene(Tables(tunnels)), Wanted())
+    reader.read([Frame(0, packet, len(packet))], None)
+    output = Kept()
+    reader.finish(output)
+    causes = [report.verdict.cause for report in output.reports]
+    return causes[0] if causes else None
+
+
+class Kept:
+    """What a reader shows."""
+
+    def __init__(self):
+        self.reports = []
+
+    def show(self, _identity, report):
+        self.reports.append(report)
+
+    def finish(self, _totals, _heard):
+        pass
 
 
 def test_an_unanswered_keepalive_is_the_packet_that_it_carries():

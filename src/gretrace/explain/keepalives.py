@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keepalives of a capture, and their answers."""
+"""Keepalives and health checks of a capture, and their answers."""
 
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeAlias
 
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, GRE, Address, Packet, Tunnel
-from gretrace.wire.packet import KEEPALIVE_BODIES, parse_packet
+from gretrace.wire.packet import ECHO_REPLY, ICMP, KEEPALIVE_BODIES, parse_packet
+
+_Pair: TypeAlias = tuple[Address, Address]
 
 # As long as an answer may take, in nanoseconds of the capture; a peer asks every few seconds.
 PATIENCE_NS = 3 * 10**9
@@ -21,6 +23,7 @@ class Keepalive:
     tunnel: Tunnel
     inner: Packet  # the answer that it carries: from us to the peer
     time_ns: int
+    asked: _Pair  # by whom, and whom: the addresses outside, ours first
 
 
 @dataclass(slots=True)
@@ -39,17 +42,17 @@ AWAITING = PEERS = 1 << 14
 # Of so many pairs of addresses it is known that this host sends with them.
 SENDERS = 1 << 16
 
-_Pair: TypeAlias = tuple[Address, Address]
-
 
 class Keepalives:
     """Matches keepalives that were received with answers that were sent.
 
-    What each costs does not depend on how many there are, and what is kept of them has a limit:
-    the capture may be of a stranger's making.
+    `is_answer` tells whether a packet is what such a keepalive carries. What each costs does not
+    depend on how many there are, and what is kept of them has a limit: the capture may be of a
+    stranger's making.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_answer: Callable[[Packet], bool]) -> None:
+        self._is_answer = is_answer
         self._numbers = count()
         # In the order in which they came, by number.
         self._awaiting: OrderedDict[int, Keepalive] = OrderedDict()
@@ -72,6 +75,11 @@ class Keepalives:
             if len(numbers) > 2 * AWAITING:
                 self._queues[queue] = deque(n for n in numbers if n in self._awaiting)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any keepalive awaits its answer."""
+        return bool(self._awaiting)
+
     def note_sent(self, packet: Packet, time_ns: int) -> None:
         """Take a packet that this host sent for the answer, if it is one."""
         pair = packet.remote, packet.local
@@ -81,10 +89,10 @@ class Keepalives:
             return
         self._give_up(time_ns)
         inner = _carried(packet)
-        if is_answer(packet):
+        if self._is_answer(packet):
             self._answer(pair)
-        elif inner and is_answer(inner) and (inner.remote, inner.local) == pair:
-            self._answer((pair, packet.gre.key if packet.gre else None))
+        elif inner and self._is_answer(inner):
+            self._answer(((inner.remote, inner.local), packet.gre.key if packet.gre else None))
 
     def unanswered(self, end_ns: int) -> Iterator[Alike]:
         """Yield what nobody answered until the capture's end, where answers could be seen."""
@@ -99,7 +107,7 @@ class Keepalives:
 
     def _is_heard(self, alike: Alike) -> bool:
         # Of a host that is seen to send with very many, it is seen what it sends.
-        return _pair_of(alike.keepalive) in self._sent or len(self._sent) >= SENDERS
+        return alike.keepalive.asked in self._sent or len(self._sent) >= SENDERS
 
     def _answer(self, queue: object) -> None:
         """Take the answer for that to the oldest keepalive of a queue."""
@@ -163,6 +171,19 @@ def keepalive_inside(packet: Packet) -> Packet | None:
     return inner if (inner.remote, inner.local) == (packet.local, packet.remote) else None
 
 
+def health_check_inside(packet: Packet, is_own: Callable[[Address], bool]) -> Packet | None:
+    """Return what a received packet carries if it is a provider's probe: our echo reply to it."""
+    inner = _carried(packet)
+    if inner is None or not is_echo_reply(inner):
+        return None
+    return inner if inner.remote == packet.local or is_own(inner.remote) else None
+
+
+def is_echo_reply(packet: Packet) -> bool:
+    """Whether a packet is what a health check carries."""
+    return packet.icmp_type == ECHO_REPLY[packet.family]
+
+
 def is_answer(packet: Packet) -> bool:
     """Whether a packet is what a keepalive carries, by its GRE header, which ends it."""
     gre = packet.gre
@@ -174,7 +195,7 @@ def is_answer(packet: Packet) -> bool:
 
 def _carried(packet: Packet) -> Packet | None:
     gre, inner = packet.gre, packet.inner
-    if gre is None or inner is None or inner.protocol != GRE:
+    if gre is None or inner is None or inner.protocol not in (GRE, *ICMP):
         return None
     if gre.protocol not in (ETH_P_IP, ETH_P_IPV6):
         return None

@@ -72,7 +72,10 @@ class Reader:
     def __init__(self, scene: Scene, wanted: Wanted) -> None:
         self._scene, self._wanted = scene, wanted
         self._faults = Faults()
-        self.replayed = ReplayedHost(scene.tables, scene.netns, scene.link_index, self._admits)
+        self.replayed = ReplayedHost(
+            *(scene.tables, scene.netns, scene.link_index, self._admits),
+            lambda address: scene.host.route(address).is_own,
+        )
 
     def read(self, frames: Iterable[Frame], limit: int | None) -> None:
         """Replay packets, up to the end or until `limit` of them were refused."""

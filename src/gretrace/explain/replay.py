@@ -7,27 +7,48 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gretrace.capture import Direction, Frame
-from gretrace.explain.keepalives import Keepalive, Keepalives, keepalive_inside
+from gretrace.explain.keepalives import (
+    Keepalive,
+    Keepalives,
+    health_check_inside,
+    is_answer,
+    is_echo_reply,
+    keepalive_inside,
+)
 from gretrace.explain.kept import Kept, join
 from gretrace.kernel import stack
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.receiver import Ended, Receiver
 from gretrace.model import GRE, Address, Drop, Packet, Place, Tunnel
 from gretrace.wire.checksum import is_unfinished
-from gretrace.wire.packet import IPV4_MIN, IPV6_DESTINATION_OPTIONS, IPV6_SIZE, parse_packet
+from gretrace.wire.packet import (
+    ICMP,
+    IPV4_MIN,
+    IPV6_DESTINATION_OPTIONS,
+    IPV6_SIZE,
+    UDP,
+    UDP_SIZE,
+    parse_packet,
+)
 
 # Where the packet that a keepalive carries dies: its source is an address of this host.
 UNANSWERED = stack.martian_source.free(4).place
 
+ASKED = 1024  # addresses of which the host is asked whether they are its own
 LINKS_KEPT = 4096  # names of devices whose indexes are remembered
 MORE_FRAGMENTS = 0x20  # of the seventh byte of an IPv4 header
+
+
+def _knows_none(_address: Address) -> bool:
+    return False
 
 
 class ReplayedHost:
     """The host of a table of tunnels, which receives the packets of a capture one by one.
 
     `netns` is that of the tunnels; `link_index` tells the index of a device by its name, where
-    it is known. Only drops that `admits` lets pass are counted.
+    it is known, `is_own` whether an address is the host's. Only drops that `admits` lets pass
+    are counted.
     """
 
     def __init__(
@@ -36,12 +57,17 @@ class ReplayedHost:
         netns: int,
         link_index: Callable[[str], int | None],
         admits: Callable[[Drop], bool],
+        is_own: Callable[[Address], bool] = _knows_none,
     ) -> None:
         self._tables, self._netns, self._admits = tables, netns, admits
         self._link_index = lru_cache(maxsize=LINKS_KEPT)(link_index)
         self._ends = Ends(tables)
         self._receiver = Receiver(tables)
-        self._keepalives = Keepalives()
+        self._keepalives, self._probes = Keepalives(is_answer), Keepalives(is_echo_reply)
+        self._is_own = Asked(is_own)
+        self._ports = frozenset(
+            port for t in tables.tunnels if t.encap for port in (t.encap.dport, t.encap.sport)
+        ) - {0}
         self._kept = Kept()
         self._end_ns = 0
         # Packets by source, destination and key, of those that tunnels send with.
@@ -55,9 +81,12 @@ class ReplayedHost:
         """Do with a packet of the capture what the host did."""
         self.packets += 1
         self._end_ns = max(self._end_ns, frame.time_ns)
-        if not _may_be_gre(frame.data):
+        in_udp = self._is_to_port(frame.data)
+        if not (in_udp or _may_be_gre(frame.data)):
+            if self._probes.is_waiting and _is_icmp(frame.data):
+                self._note_bare_reply(frame)
             return
-        packet = _parse(frame)
+        packet = _parse(frame, in_udp=in_udp)
         if packet is None or packet.protocol != GRE or packet.is_fragment:
             return
         self.gre_packets += 1
@@ -66,6 +95,7 @@ class ReplayedHost:
             if sent in self._sent:
                 self._sent[sent] += 1
             self._keepalives.note_sent(packet, frame.time_ns)
+            self._probes.note_sent(packet, frame.time_ns)
         if self._ends.has_received(packet, frame.direction):
             self.received += 1
             self._receive(packet, frame)
@@ -73,8 +103,12 @@ class ReplayedHost:
     def drops(self) -> Iterator[tuple[Drop, str | None]]:
         """Yield drops, each kind once, and the interface of its packets, if it is known."""
         yield from self._kept
+        yield from self._unanswered(self._keepalives)
+        yield from self._unanswered(self._probes)
+
+    def _unanswered(self, keepalives: Keepalives) -> Iterator[tuple[Drop, str | None]]:
         unanswered: dict[int, Drop] = {}
-        for alike in self._keepalives.unanswered(self._end_ns):
+        for alike in keepalives.unanswered(self._end_ns):
             ifindex, inner = alike.keepalive.tunnel.ifindex, alike.keepalive.inner
             drop = replace(
                 self._drop(UNANSWERED, inner, alike.first_ns, ifindex, on_tunnel=True),
@@ -100,7 +134,22 @@ class ReplayedHost:
     @property
     def unknown_keepalives(self) -> int:
         """How many keepalives may or may not have been answered, since nothing sent was seen."""
-        return self._keepalives.unknown(self._end_ns)
+        return self._keepalives.unknown(self._end_ns) + self._probes.unknown(self._end_ns)
+
+    def _is_to_port(self, data: bytes) -> bool:
+        """Whether it is UDP to a port of a tunnel in UDP (FOU, GUE)."""
+        if not self._ports or len(data) < IPV4_MIN:
+            return False
+        size = (data[0] & 0xF) * 4 if data[0] >> 4 == 4 else IPV6_SIZE
+        if data[9 if data[0] >> 4 == 4 else 6] != UDP or len(data) < size + UDP_SIZE:
+            return False
+        return int.from_bytes(data[size + 2 : size + 4], "big") in self._ports
+
+    def _note_bare_reply(self, frame: Frame) -> None:
+        """Note an echo reply that this host sent without a tunnel's header."""
+        packet = parse_packet(frame.data, frame.length)
+        if packet and self._ends.has_sent(packet, frame.direction):
+            self._probes.note_sent(packet, frame.time_ns)
 
     def _receive(self, packet: Packet, frame: Frame) -> None:
         link = (self._link_index(frame.interface) if frame.interface else None) or 0
@@ -114,9 +163,13 @@ class ReplayedHost:
 
     def _accept(self, packet: Packet, tunnel: Tunnel, frame: Frame) -> None:
         self.accepted[tunnel.ifindex] += 1
-        inner = keepalive_inside(packet)
-        if inner and not tunnel.fallback:
-            self._keepalives.note_received(Keepalive(tunnel, inner, frame.time_ns))
+        if tunnel.fallback:
+            return
+        asked = packet.local, packet.remote
+        if inner := keepalive_inside(packet):
+            self._keepalives.note_received(Keepalive(tunnel, inner, frame.time_ns, asked))
+        elif inner := health_check_inside(packet, self._is_own):
+            self._probes.note_received(Keepalive(tunnel, inner, frame.time_ns, asked))
 
     def _refuse(self, packet: Packet, ended: Ended, frame: Frame) -> None:
         drop = ended.drop(self._netns, frame.time_ns)
@@ -143,6 +196,20 @@ class ReplayedHost:
             first_ns=time_ns,
             last_ns=time_ns,
         )
+
+
+class Asked:
+    """Asks of each address once, of as many as a host with honest peers has to know."""
+
+    def __init__(self, is_own: Callable[[Address], bool]) -> None:
+        self._is_own = is_own
+        self._known: dict[Address, bool] = {}
+
+    def __call__(self, address: Address) -> bool:
+        """Whether it is the host's; of too many, none is."""
+        if address not in self._known and len(self._known) < ASKED:
+            self._known[address] = self._is_own(address)
+        return self._known.get(address, False)
 
 
 class Ends:
@@ -187,26 +254,38 @@ def _may_be_gre(data: bytes) -> bool:
     return len(data) >= IPV6_SIZE and data[6] in (GRE, IPV6_DESTINATION_OPTIONS)
 
 
-def _parse(frame: Frame) -> Packet | None:
+def _is_icmp(data: bytes) -> bool:
+    return len(data) >= IPV4_MIN and data[9 if data[0] >> 4 == 4 else 6] in ICMP
+
+
+def _parse(frame: Frame, *, in_udp: bool) -> Packet | None:
     data, length = frame.data, frame.length
     if _header_size(data) > len(data):
         return None
+    if in_udp and data[0] >> 4 == 4:
+        # Ethernet pads short frames.
+        length = min(length, int.from_bytes(data[2:4], "big"))
+        data = data[:length]
     if data[0] >> 4 == 4 and data[6] & MORE_FRAGMENTS:
         # The packet goes on, so its checksum cannot be computed.
         length += 1
-    packet = parse_packet(data, length)
+    packet = parse_packet(data, length, in_udp=in_udp)
     gre = packet.gre if packet else None
     if not packet or not gre or gre.checksum_valid is not False:
         return packet
-    is_known = not is_unfinished(gre.protocol, packet.payload)
-    return packet if is_known else replace(packet, gre=replace(gre, checksum_valid=None))
+    place = packet.length - packet.gre_length + 4
+    # A device was to fill it in, and has filled in nothing yet.
+    is_empty = not any(data[place : place + 2])
+    if is_empty or is_unfinished(gre.protocol, packet.payload):
+        return replace(packet, gre=replace(gre, checksum_valid=None))
+    return packet
 
 
 def _header_size(data: bytes) -> int:
     """Return how many bytes come before the GRE header."""
     if data[0] >> 4 == 4:
         return (data[0] & 0xF) * 4
-    if data[6] == GRE:
+    if data[6] in (GRE, UDP):
         return IPV6_SIZE
     options = data[IPV6_SIZE : IPV6_SIZE + 2]
     return IPV6_SIZE + 8 + (options[1] * 8 if len(options) == 2 else 0)
