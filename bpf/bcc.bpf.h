@@ -60,6 +60,9 @@
 
 /* --- programs ------------------------------------------------------------------- */
 
+/* bcc makes all functions part of the program. */
+#define OUT_OF_LINE(result, function, ...) static __always_inline result function(__VA_ARGS__)
+
 #define AT_TRACEPOINT(tracepoint, program)                                                         \
 	static __always_inline int program##_body(void *ctx, const unsigned long long *args);      \
 	int program(unsigned long long *ctx)                                                       \

@@ -25,10 +25,6 @@
 #endif
 #define SKB_DST_NOREF 1UL
 
-/* NETDEV_HASHENTRIES; with 16,384 devices in a namespace all are found. */
-#define DEVICE_BUCKETS 256
-#define DEVICES_PER_BUCKET 64
-
 STRUCT(ns_common,
 	FIELD(ns_common, unsigned int, inum)
 );
@@ -166,24 +162,6 @@ static __always_inline const struct net_device *routed_device(const struct sk_bu
 	const struct dst_entry *dst = (const void *)(READ(skb, _skb_refdst) & ~SKB_DST_NOREF);
 
 	return dst ? PEEK(dst, dev) : NULL;
-}
-
-/* A device by its index, as dev_get_by_index_rcu() finds it; NULL where there is none. */
-static __always_inline const struct net_device *device_of(const struct net *net, __u32 ifindex)
-{
-	const struct hlist_head *buckets = PEEK(net, dev_index_head);
-	const struct hlist_head *bucket = buckets + (ifindex & (DEVICE_BUCKETS - 1));
-	const struct hlist_node *node;
-
-	bpf_probe_read_kernel(&node, sizeof(node), &bucket->first);
-	for (int i = 0; node && i < DEVICES_PER_BUCKET; i++) {
-		const struct net_device *dev = (const void *)node - OFFSET(net_device, index_hlist);
-
-		if ((__u32)PEEK(dev, ifindex) == ifindex)
-			return dev;
-		bpf_probe_read_kernel(&node, sizeof(node), &node->next);
-	}
-	return NULL;
 }
 
 #endif

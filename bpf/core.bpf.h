@@ -82,6 +82,11 @@ char LICENSE[] SEC("license") = "GPL";
 	static __always_inline int program##_body(void *ctx __attribute__((unused)),               \
 						  const unsigned long long *args)
 
+/* A function that the verifier looks at once, whoever calls it (v5.6); of numbers alone. */
+#define OUT_OF_LINE(result, function, ...)                                                         \
+	__attribute__((noinline)) result function(__VA_ARGS__);                                    \
+	__attribute__((noinline)) result function(__VA_ARGS__)
+
 /* The body that follows has the arguments in `args`, those of the tracepoint in order. */
 #define AT_TRACEPOINT(tracepoint, program) PROGRAM("tp_btf/" #tracepoint, program)
 /* The arguments of the function, `count` of them, and behind them what it returned. */

@@ -132,6 +132,28 @@ static __always_inline void parse_gre(const struct view *view, __u32 offset,
 }
 
 /*
+ * The size of the IP header that ends where GRE begins, told by little of it; 0: there is none.
+ * Out of line, as is what else goes through many places, since the verifier would go through
+ * them again for each way that leads there.
+ */
+OUT_OF_LINE(__u32, header_before, __u64 head, __u32 gre)
+{
+	const unsigned char *end = (const unsigned char *)head + gre;
+	__u8 first[10];
+
+	for (__u32 size = 20; size <= 60 && size <= gre; size += 4) {
+		if (bpf_probe_read_kernel(first, sizeof(first), end - size))
+			return 0;
+		if (first[0] == (0x40 | size / 4) && first[9] == GRE_PROTOCOL)
+			return size;
+		if (first[0] >> 4 == 6 && size >= 40 && size % 8 == 0 &&
+		    (size == 40) == (first[6] == GRE_PROTOCOL))
+			return size;
+	}
+	return 0;
+}
+
+/*
  * ip_tunnel_rcv() moves the network header to the inner packet before it checks
  * the ECN bits, while the device is still the underlay's. The transport header
  * stays at GRE, so the outer header is the one that ends there. Returns the
@@ -141,18 +163,15 @@ static __always_inline __u32 find_pulled(const struct sk_buff *skb, struct view 
 					 struct gre_tuple *tuple)
 {
 	__u16 gre = READ(skb, transport_header);
-	__u32 ifindex = tuple->ifindex;
+	__u32 ifindex = tuple->ifindex, size;
 
 	if (gre >= READ(skb, network_header))
 		return 0;
-	for (__u32 size = 20; size <= 60; size += 4) {
-		if (gre < size || !view_from(skb, gre - size, view))
-			return 0;
-		*tuple = (struct gre_tuple){ .ifindex = ifindex };
-		if (parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL)
-			return size;
-	}
-	return 0;
+	size = header_before((__u64)PEEK(skb, head), gre);
+	if (!size || size > gre || !view_from(skb, gre - size, view))
+		return 0;
+	*tuple = (struct gre_tuple){ .ifindex = ifindex };
+	return parse_ip(view, tuple) == size && tuple->protocol == GRE_PROTOCOL ? size : 0;
 }
 
 /*
@@ -172,68 +191,84 @@ static __always_inline __u32 find_in_udp(const struct sk_buff *skb, const struct
 	return bpf_ntohs(flags) & ~(GRE_CSUM | GRE_KEY | GRE_SEQ) ? 0 : inside;
 }
 
-/* Fills the addresses of the outer header that ends at `end` and is `size` bytes long, if it is one. */
-static __always_inline bool read_outer(const unsigned char *end, const int size,
-				       struct gre_tuple *tuple)
+/* The size of the outer header of a frame's tunnel that ends at `end`, within `room`; or 0. */
+static __always_inline __u32 outer_before(const unsigned char *end, __u32 room)
 {
-	__u8 ip[48];
+	__u8 ip[10];
 
-	if (bpf_probe_read_kernel(ip, size, end - size))
-		return false;
-	if (size == 20 ? ip[0] != 0x45 || ip[9] != GRE_PROTOCOL
-		       : ip[0] >> 4 != 6 ||
-				 ip[6] != (size == 40 ? GRE_PROTOCOL : IPV6_DESTINATION_OPTIONS))
-		return false;
-	__builtin_memset(tuple->remote, 0, sizeof(tuple->remote));
-	__builtin_memset(tuple->local, 0, sizeof(tuple->local));
-	if (size == 20) {
-		__builtin_memcpy(tuple->remote, ip + 12, 4);
-		__builtin_memcpy(tuple->local, ip + 16, 4);
-	} else {
-		__builtin_memcpy(tuple->remote, ip + 8, 16);
-		__builtin_memcpy(tuple->local, ip + 24, 16);
+	if (!bpf_probe_read_kernel(ip, sizeof(ip), end - 20) && ip[0] == 0x45 &&
+	    ip[9] == GRE_PROTOCOL)
+		return 20;
+	if (room >= 40 && !bpf_probe_read_kernel(ip, sizeof(ip), end - 40) && ip[0] >> 4 == 6 &&
+	    ip[6] == GRE_PROTOCOL)
+		return 40;
+	if (room >= 48 && !bpf_probe_read_kernel(ip, sizeof(ip), end - 48) && ip[0] >> 4 == 6 &&
+	    ip[6] == IPV6_DESTINATION_OPTIONS)
+		return 48;
+	return 0;
+}
+
+/*
+ * The sizes of the outer IP header and, above its lowest byte, of the GRE header that lie before
+ * a frame; 0 where there are none. What is before them may be little: no more than is there is
+ * read.
+ */
+OUT_OF_LINE(__u32, headers_before, __u64 head, __u32 frame)
+{
+	const unsigned char *start = (const unsigned char *)head + frame;
+	__u32 outer;
+	__u8 gre[4];
+
+	for (__u32 size = 4; size <= 16; size += 4) {
+		if (frame < size + 20 || bpf_probe_read_kernel(gre, sizeof(gre), start - size))
+			return 0;
+		if ((gre[2] << 8 | gre[3]) != ETH_P_TEB ||
+		    size != 4 + 4 * (!!(gre[0] & GRE_CSUM >> 8) + !!(gre[0] & GRE_KEY >> 8) +
+				     !!(gre[0] & GRE_SEQ >> 8)))
+			continue;
+		outer = outer_before(start - size, frame - size);
+		if (outer)
+			return size << 8 | outer;
 	}
-	tuple->family = size == 20 ? 4 : 6;
-	return true;
+	return 0;
 }
 
 /*
  * Whether the headers of a tunnel still lie before the frame that a bridge hands up; then fills
- * the tuple from them. Nothing is written there until the frame leaves again. What is before the
- * outer headers may be little: no more than is there is read.
+ * the tuple from them. Nothing is written there until the frame leaves again.
  */
 static __always_inline bool find_before_frame(const struct sk_buff *skb, struct gre_tuple *tuple)
 {
-	const unsigned char *head = READ(skb, head);
 	__u16 frame = READ(skb, mac_header);
-	__u8 gre[16] = {};
+	const unsigned char *gre;
+	__be32 fields[3] = {};
+	__u32 sizes, outer;
 
 	if (frame >= READ(skb, tail))
 		return false;
-#pragma unroll
-	for (int size = 4; size <= 16; size += 4) {
-		const unsigned char *start = head + frame - size;
-		__be32 fields[3];
-		__u16 flags;
-
-		if (frame < size + 20 || bpf_probe_read_kernel(gre, size, start))
-			return false;
-		flags = gre[0] << 8 | gre[1];
-		if ((gre[2] << 8 | gre[3]) != ETH_P_TEB ||
-		    size != 4 + 4 * (!!(flags & GRE_CSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQ)))
-			continue;
-		if (!read_outer(start, 20, tuple) &&
-		    (frame < size + 40 || !read_outer(start, 40, tuple)) &&
-		    (frame < size + 48 || !read_outer(start, 48, tuple)))
-			continue;
-		__builtin_memcpy(fields, gre + 4, sizeof(fields));
-		tuple->gre_flags = flags;
-		tuple->gre_protocol = ETH_P_TEB;
-		if (flags & GRE_KEY)
-			tuple->gre_key = bpf_ntohl(flags & GRE_CSUM ? fields[1] : fields[0]);
-		return true;
+	sizes = headers_before((__u64)PEEK(skb, head), frame);
+	if (!sizes)
+		return false;
+	outer = sizes & 0xff;
+	gre = READ(skb, head) + frame - (sizes >> 8);
+	/* What a shorter header lacks is of the frame, and is not looked at. */
+	bpf_probe_read_kernel(fields, sizeof(fields), gre);
+	__builtin_memset(tuple->remote, 0, sizeof(tuple->remote));
+	__builtin_memset(tuple->local, 0, sizeof(tuple->local));
+	if (outer == 20) {
+		tuple->family = 4;
+		bpf_probe_read_kernel(tuple->remote, 4, gre - outer + 12);
+		bpf_probe_read_kernel(tuple->local, 4, gre - outer + 16);
+	} else {
+		tuple->family = 6;
+		bpf_probe_read_kernel(tuple->remote, 16, gre - outer + 8);
+		bpf_probe_read_kernel(tuple->local, 16, gre - outer + 24);
 	}
-	return false;
+	tuple->gre_flags = bpf_ntohl(fields[0]) >> 16;
+	tuple->gre_protocol = ETH_P_TEB;
+	if (tuple->gre_flags & GRE_KEY)
+		tuple->gre_key = bpf_ntohl(tuple->gre_flags & GRE_CSUM ? fields[2] : fields[1]);
+	return true;
 }
 
 #endif
