@@ -81,7 +81,8 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001
     if report.when == "call":
         for cause in causes_seen:
             outcomes[cause][item.nodeid] = report.outcome
-        causes_seen.clear()
+    # A session that several tests share tells all of them once more at its end.
+    causes_seen.clear()
 
 
 def field_row(item):

@@ -31,12 +31,11 @@ class Recording:
     def __init__(self, host, sockets):
         self._host, self._sockets, self._frames = host, sockets, []
 
-    def agrees_with(self, session):
-        """Hold what was told live of faults that a capture can show against what this one tells.
+    def agrees_with(self, told):
+        """Hold reports made live, of faults that a capture shows, against what this one tells.
 
         Call it while the fault is there: the tunnels are taken as they are now.
         """
-        told = session.reports
         shown = {_identity(r): r for r in told if _is_shown(r)}
         assert shown, told
         read = self._read()

@@ -45,7 +45,7 @@ def test_nat_is_named_and_its_fix_mends():
         b.send_pings(INNER_A)
         a.send_pings(INNER_B)
         session.wait_for_packets(4)
-        capture.agrees_with(session)
+        capture.agrees_with(session.reports)
         assert session.stop() == 3
         (report,) = session.reports
         assert report["cause"] == "nat-remote"
@@ -67,7 +67,7 @@ def test_a_stranger_is_no_nat_while_the_tunnel_hears_its_peer():
             tunnel(r, f"local {ROUTER_B} remote {B} ikey 1 okey 1", address="10.10.10.3")
             r.send_pings(INNER_B, device="gre1")
             session.wait_for_packets(1)
-            capture.agrees_with(session)
+            capture.agrees_with(session.reports)
             assert session.stop() == 3
             (report,) = session.reports
             assert report["cause"] == "no-tunnel"
@@ -82,6 +82,6 @@ def test_a_tunnel_that_fell_silent_is_the_one():
         with recorded(b) as capture, explain_drop(b) as session:
             a.send_pings(INNER_B)
             session.wait_for_packets(1)
-            capture.agrees_with(session)
+            capture.agrees_with(session.reports)
             session.stop()
             assert {report["cause"] for report in session.reports} == {"nat-remote"}

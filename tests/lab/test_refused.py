@@ -313,7 +313,7 @@ def test_ipv4():
         made = break_all(b, FAULTS, network="20.1.1.", local=B)
         with recorded(b) as capture, explain_drop(b) as session:
             reports = see_all(session, a, made, more=lambda: loop_back(b))
-            capture.agrees_with(session)
+            capture.agrees_with(session.reports)
             for one in made:
                 check(one, reports[one.peer])
             looped = reports[B]
@@ -329,7 +329,7 @@ def test_ipv6(pair6):
     made = break_all(b, FAULTS_6, network="fd00::", local=B6)
     with recorded(b) as capture, explain_drop(b) as session:
         reports = see_all(session, a, made)
-        capture.agrees_with(session)
+        capture.agrees_with(session.reports)
         for one in made:
             check(one, reports[one.peer])
         mend_all(session, a, b, made, reports)
