@@ -7,6 +7,7 @@ GRETRACE_SEED=N replays the one table whose disagreement was printed.
 import os
 import random
 from contextlib import closing, contextmanager
+from functools import cache
 from ipaddress import ip_address
 
 from pyroute2 import IPRoute
@@ -125,20 +126,26 @@ def random_packet(rng):
     remote = rng.choice(THEIRS[version])
     local = rng.choice((*OURS[version], *OURS[version], GROUPS[version]))
     protocol = rng.choice((0x0800, 0x0800, 0x86DD, TEB, TEB, ERSPAN, ERSPAN2, WCCP, 0))
-    key = rng.choice(KEYS)
-    sequence = rng.choice((None, 7))
-    payload = udp("10.10.10.2", "10.10.10.1") + bytes(32)
-    checksum = rng.random() < 0.2
+    sequence, checksum = rng.choice((None, 7)), rng.random() < 0.2
     if protocol == ERSPAN and rng.random() < 0.4:
         # Type I: four bytes of GRE header and no key.
-        header, key = gre(payload, protocol=protocol), None
-    elif protocol in (ERSPAN, ERSPAN2):
-        key = rng.choice((0, 1, 2, 129))
-        version_bits = 1 if protocol == ERSPAN else 2
-        session = (version_bits << 28 | key).to_bytes(4, "big") + bytes(8)
-        header = gre(session + payload, protocol=protocol, sequence=7)
+        return packet(version, remote, local, protocol)
+    if protocol in (ERSPAN, ERSPAN2):
+        return packet(version, remote, local, protocol, session=rng.choice((0, 1, 2, 129)))
+    key = rng.choice(KEYS)
+    return packet(version, remote, local, protocol, key, sequence=sequence, checksum=checksum)
+
+
+# There are fewer of them than are sent.
+@cache
+def packet(version, remote, local, protocol, key=None, *, session=None, **fields):
+    payload = udp("10.10.10.2", "10.10.10.1") + bytes(32)
+    if session is None:
+        header = gre(payload, protocol=protocol, key=key, **fields)
     else:
-        header = gre(payload, protocol=protocol, key=key, sequence=sequence, checksum=checksum)
+        version_bits = 1 if protocol == ERSPAN else 2
+        words = (version_bits << 28 | session).to_bytes(4, "big") + bytes(8)
+        header, key = gre(words + payload, protocol=protocol, sequence=7), session
     make = ipv6 if version == 6 else ipv4
     query = Query(ip_address(remote), ip_address(local), key, protocol)
     return make(remote, local, 47, header), query
