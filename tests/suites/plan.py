@@ -14,6 +14,9 @@ IN_ONE_KERNEL = {
     f"{LAB}/test_examples.py": "each example shows what another test proves in every kernel",
     f"{LAB}/test_watching.py::test_text_is_what_a_person_reads": "text is made of a report",
     f"{LAB}/test_watching.py::test_color_is_by_choice": "color is put around text",
+    f"{LAB}/test_hostile_names.py": (
+        "names are read, quoted and shown by gretrace alone; no kernel changes one"
+    ),
     f"{LAB}/test_lifecycle.py::test_errors_are_one_line_and_leave_nothing_attached": (
         "what is wrong is found before anything is attached"
     ),
