@@ -18,6 +18,7 @@ from gretrace.engine.contract import (
 from gretrace.engine.core import open_object
 from gretrace.engine.maps import read_element, write_element
 from gretrace.host.tunnels import Route
+from gretrace.keepalive import responder as responders
 from gretrace.keepalive.responder import Inside, make_config
 from gretrace.model import Tunnel
 from tests.bpf.testrun import TC_ACT_REDIRECT, TC_ACT_UNSPEC, XDP_PASS, XDP_TX, run_program
@@ -306,3 +307,9 @@ def test_the_rate_is_the_users(loaded, variant, rate):
     outcomes = [ours.outcome(answer(LOCAL, REMOTE)) for _ in range(rate + 3)]
     assert outcomes[:rate] == [ResponderOutcome.ANSWERED] * rate
     assert outcomes[-1] is ResponderOutcome.LIMITED
+
+
+def test_a_responder_that_goes_between_two_questions_is_none(monkeypatch):
+    nobody = 0x7FFFFFFF
+    monkeypatch.setattr(responders, "ours", lambda *_: nobody)
+    assert responders.read(1) is None

@@ -3,6 +3,7 @@
 
 import errno
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gretrace.commands import run
@@ -143,7 +144,9 @@ class Attendant:
                 self._streams.pop(name).close()
         for name, program_id in there.items():
             if name not in self._streams:
-                self._streams[name] = Stream(name, program_id, verbose=self._verbose)
+                # It may have gone with its tunnel by now.
+                with suppress(FileNotFoundError):
+                    self._streams[name] = Stream(name, program_id, verbose=self._verbose)
 
 
 def respond(

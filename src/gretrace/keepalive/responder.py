@@ -11,7 +11,7 @@ Everything acts in the network namespace of the caller.
 import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from gretrace.engine.contract import (
@@ -46,6 +46,9 @@ def attach(tunnel: Tunnel, hook: Hook, config: ResponderConfig) -> None:
     Raises OSError when the kernel refuses; EEXIST or EBUSY when another program is there.
     """
     with closing(open_object("keepalive")) as loaded:
+        # To verify what is not attached would take several times as long.
+        for program in {each.program for each in HOOKS} - {hook.program}:
+            loaded.leave_out(program)
         loaded.load()
         write_element(loaded.map_fd("config"), config)
         hook.attach(tunnel.ifindex, loaded.program_fd(hook.program))
@@ -74,7 +77,9 @@ def read(ifindex: int, hooks: Sequence[Hook] = HOOKS) -> Responder | None:
     for hook in hooks:
         program_id = ours(hook, ifindex)
         if program_id:
-            return _read(hook.name, program_id)
+            # Between two questions a tunnel may go, and its program with it.
+            with suppress(FileNotFoundError):
+                return _read(hook.name, program_id)
     return None
 
 
