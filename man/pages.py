@@ -25,6 +25,15 @@ SHELLS = {
     "fish": "share/fish/vendor_completions.d/gretrace.fish",
 }
 
+ENDING = r"(?<=^}\n\n)(compdef|if) .*"
+REGISTERED = """\
+if [[ $funcstack[1] == _gretrace ]]; then
+    _gretrace_completion "$@"
+else
+    compdef _gretrace_completion gretrace
+fi
+"""
+
 
 def escape(text: str) -> str:
     """Keep roff from taking text for requests, and its hyphens for those of prose."""
@@ -121,7 +130,14 @@ def completion(shell: str) -> str:
         raise SystemExit(f"man/pages.py: click knows no completion for {shell}")
     # source() looks which bash runs here; what is written is for another machine.
     made = kind(gretrace, {}, "gretrace", "_GRETRACE_COMPLETE")
-    return made.source_template % made.source_vars() + "\n"
+    text = made.source_template % made.source_vars() + "\n"
+    if shell == "zsh":
+        # Where zsh loads the file at a Tab, it is a function's body. click 8.1.3 only registers
+        # another function there, 8.2 does so at the second Tab: that Tab is lost.
+        text, count = re.subn(ENDING, REGISTERED, text, flags=re.MULTILINE | re.DOTALL)
+        if count != 1:
+            raise SystemExit("man/pages.py: click's completion for zsh ends in a new way")
+    return text
 
 
 def pages() -> dict[str, str]:

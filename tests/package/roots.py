@@ -54,7 +54,7 @@ class Root:
         Unless `code` is None the exit code must be that.
         """
         mounts = (
-            'mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" '
+            'mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" '
             '&& mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
         )
         ran = subprocess.run(

@@ -122,3 +122,10 @@ def test_a_shell_is_answered_without_a_word_on_stderr():
 @pytest.mark.parametrize("shell", pages.SHELLS)
 def test_the_completion_of_each_shell_asks_the_command(shell):
     assert f"_GRETRACE_COMPLETE={shell}_complete" in pages.completion(shell)
+
+
+def test_no_tab_is_lost_to_zsh_while_it_loads_the_completion():
+    # Whatever click's own ending is in this version.
+    end = pages.completion("zsh").rpartition("\n}\n")[2].split()
+    assert end[:5] == ["if", "[[", "$funcstack[1]", "==", "_gretrace"]
+    assert end.count("compdef") == 1
