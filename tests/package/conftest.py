@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is built once for all tests of this folder."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -26,11 +27,17 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def work():
     folder = CACHE / "work"
-    if folder.exists():  # of a run that was ended
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit(f"the packages are already tested in {CACHE}", returncode=1)
+        if folder.exists():  # of a run that was ended
+            shutil.rmtree(folder)
+        folder.mkdir()
+        yield folder
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,9 @@ printf '%s' {zshrc} > $ZDOTDIR/.zshrc
 type_keys() {{
     until [[ -e $ZDOTDIR/ready ]]; do sleep 0.1; done
     printf '%s' {keys}
-    sleep 60
+    sleep 300
 }}
-timeout -k 1 60 script -qec 'zsh -i' /dev/null < <(type_keys)
+timeout -k 1 300 script -qec 'zsh -i' /dev/null < <(type_keys)
 """
 
 
