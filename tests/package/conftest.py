@@ -4,14 +4,13 @@
 import fcntl
 import os
 import shutil
-import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.package.roots import CACHE, PROJECT, Root
+from tests.package.roots import CACHE, Root, sources
 
 # script/package-test says for which releases of Debian; without it nothing is built.
 RELEASES = os.environ.get("GRETRACE_PACKAGE", "").split()
@@ -42,17 +41,7 @@ def work():
 
 @pytest.fixture(scope="session")
 def tree(work):
-    """The sources as `git archive` writes them, changes that are not committed among them."""
-
-    def git(*words):
-        return subprocess.run(["git", "-C", PROJECT, *words], capture_output=True, check=True)
-
-    commit = git("stash", "create").stdout.decode().strip() or "HEAD"
-    folder = work / "tree"
-    folder.mkdir()
-    archive = git("archive", commit).stdout
-    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-    return folder
+    return sources(work / "tree")
 
 
 @dataclass(frozen=True)

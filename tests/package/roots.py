@@ -10,7 +10,7 @@ from threading import Lock
 
 PROJECT = Path(__file__).parents[2]
 CACHE = PROJECT / ".cache/package"
-SUITES = {"12": "bookworm", "13": "trixie"}
+SUITES = {"12": "bookworm", "13": "trixie", "sid": "sid"}
 DAY = 86_400
 # Those that this machine trusts, where ca-certificates does not write.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -39,6 +39,9 @@ class Root:
         subprocess.run(["tar", "-x", "-f", _tar_of(release), "-C", path], check=True)
         # It is thrown away, so nothing need be safe on the disk.
         (path / "etc/dpkg/dpkg.cfg.d/fast").write_text("force-unsafe-io\n")
+        if release == "sid":
+            # It is not used for long, and a mirror may lag behind it by more than its dates allow.
+            (path / "etc/apt/apt.conf.d/dated").write_text('Acquire::Check-Valid-Until "false";\n')
         (path / "dev").mkdir(exist_ok=True)
         for name in ("etc/resolv.conf", "etc/hosts"):
             shutil.copy(Path("/", name), path / name)
@@ -96,6 +99,21 @@ class Root:
     def close(self) -> None:
         """Delete it; nothing is mounted in it once its commands have ended."""
         shutil.rmtree(self.path)
+
+
+def sources(folder: Path) -> Path:
+    """Write the sources as `git archive` does, changes that are not committed among them."""
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(
+            ["git", "-C", PROJECT, *words], capture_output=True, check=True
+        ).stdout
+
+    commit = git("stash", "create").decode().strip() or "HEAD"
+    folder.mkdir(parents=True)
+    archive = git("archive", commit)
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
 
 
 def _mirror() -> str:
