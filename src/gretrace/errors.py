@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What can go wrong, and the exit code that says so."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -13,6 +14,30 @@ class ExitCode(IntEnum):
     REJECTS_FOUND = 3
     PREREQUISITE_MISSING = 4
     INTERRUPTED = 130  # as a shell has it: 128 and SIGINT
+
+
+class Remedy(StrEnum):
+    """What helps that the caller can choose; the command line has options for it."""
+
+    FEWER_PACKETS = "watch fewer packets, by their remote, local or key"
+    FEWER_PACKETS_OR_MORE_KINDS = f"{FEWER_PACKETS}, or have room for more kinds"
+    FEWER_KINDS = "have room for fewer kinds"
+    OTHER_TUNNELS = "give those of another host"
+    ANY_HOOK = "let the hook be chosen"
+    REPLACE = "take it off, or have it replaced"
+
+
+class Remark(str):
+    """A sentence about what is no failure, and what helps."""
+
+    what: str
+    remedy: str
+
+    def __new__(cls, what: str, remedy: str) -> Self:
+        """Put the sentence together."""
+        made = super().__new__(cls, f"{what}; {remedy}")
+        made.what, made.remedy = what, remedy
+        return made
 
 
 class GretraceError(Exception):

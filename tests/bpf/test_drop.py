@@ -281,7 +281,9 @@ def test_without_btf_and_without_bcc_both_are_said(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("engine", ["auto", "core", "bcc"])
 def test_a_table_that_does_not_fit_is_told_apart(engine):
-    with pytest.raises(PrerequisiteError, match="does not fit into memory; lower --capacity"):
+    with pytest.raises(
+        PrerequisiteError, match="does not fit into memory; have room for fewer kinds"
+    ):
         open_drops(Wanted().to_record(), 2_000_000_000, engine)
 
 

@@ -276,8 +276,8 @@ def test_lost_packets_are_told_and_count():
     (sentence,) = told
     assert sentence == (
         "6 dropped packets were counted but not kept apart (4 in gre_rcv [ip_gre], NOT_SPECIFIED; "
-        "2 in ip_error, 7): the table of kinds was full; narrow it with --remote, --local or "
-        "--key, or raise --capacity"
+        "2 in ip_error, 7): the table of kinds was full; watch fewer packets, by their "
+        "remote, local or key, or have room for more kinds"
     )
 
 

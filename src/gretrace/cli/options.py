@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from gretrace.cli import complete
+from gretrace.cli.remedies import with_options
 from gretrace.engine import ENGINES, said
 from gretrace.errors import UsageError
 from gretrace.model import Address
@@ -159,9 +160,9 @@ class Voice:
 
     verbose: bool
 
-    def note(self, text: str) -> None:
+    def note(self, said: str) -> None:
         """Say something about the run itself."""
-        put(sys.stderr, line(f"gretrace: {text}"))
+        put(sys.stderr, line(f"gretrace: {with_options(said)}"))
 
     def detail(self) -> None:
         """Repeat what libbpf and the kernel said, if the user wants to know."""

@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from gretrace.cli.commands import Commands, version
+from gretrace.cli.remedies import with_options
 from gretrace.errors import ExitCode, GretraceError, StalledError, describe_fault
 from gretrace.live import is_stalled
 from gretrace.render.door import line, put
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except GretraceError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(with_options(error), error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gretrace"
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help", ExitCode.USAGE)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gretrace.engine.contract import LOOKUP_WINDOW_NS, LookupBudget, TupleFilter
+from gretrace.errors import Remark, Remedy
 
 # What `engine` may be: "auto" takes core where the kernel's BTF serves, else bcc.
 ENGINES = ("auto", "core", "bcc")
@@ -97,16 +98,22 @@ class LookupsLost:
 
     def sentences(self) -> list[str]:
         """Say what was lost, and what helps. What is over the budget is not lost but counted."""
-        said = []
+        said: list[str] = []
         if self.overflow:
             said.append(
-                f"{self.overflow} lookups were counted but not kept apart: there are too many "
-                "kinds; narrow it with --remote, --local or --key, or raise --capacity"
+                Remark(
+                    f"{self.overflow} lookups were counted but not kept apart: there are too many "
+                    "kinds",
+                    Remedy.FEWER_PACKETS_OR_MORE_KINDS,
+                )
             )
         if self.ring_full:
             said.append(
-                f"{self.ring_full} lookups were counted but not shown: they came faster than they "
-                "were read; narrow it with --remote, --local or --key"
+                Remark(
+                    f"{self.ring_full} lookups were counted but not shown: they came faster than "
+                    "they were read",
+                    Remedy.FEWER_PACKETS,
+                )
             )
         if self.missed:
             said.append(

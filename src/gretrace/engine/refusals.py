@@ -4,7 +4,7 @@
 import os
 import sys
 
-from gretrace.errors import PrerequisiteError
+from gretrace.errors import PrerequisiteError, Remedy
 
 
 def install_headers() -> str:
@@ -27,7 +27,7 @@ def no_privilege() -> PrerequisiteError:
 
 def too_many_kinds() -> PrerequisiteError:
     """Return what to raise where the table is larger than the kernel allows."""
-    return PrerequisiteError("the table of kinds does not fit into memory", "lower --capacity")
+    return PrerequisiteError("the table of kinds does not fit into memory", Remedy.FEWER_KINDS)
 
 
 def no_tunnels() -> PrerequisiteError:

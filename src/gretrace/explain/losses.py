@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gretrace.engine import Lost, Unkept
 from gretrace.engine.decode import parse_place
+from gretrace.errors import Remark, Remedy
 
 # How often a growth is told, in seconds.
 PAUSE = 60.0
@@ -58,10 +59,10 @@ class Losses:
         many = f"{added} dropped packets"
         if self._told.overflow:
             many = f"{added} more dropped packets, {lost.overflow} in all,"
-        return (
+        return Remark(
             f"{many} were counted but not "
-            f"kept apart ({_by_place(grown, self._reasons())}): the table of kinds was full; "
-            "narrow it with --remote, --local or --key, or raise --capacity"
+            f"kept apart ({_by_place(grown, self._reasons())}): the table of kinds was full",
+            Remedy.FEWER_PACKETS_OR_MORE_KINDS,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from gretrace.capture import Frame
 from gretrace.commands import HERE, Netns
 from gretrace.engine.wanted import Wanted
+from gretrace.errors import Remark, Remedy
 from gretrace.explain.drops import HEARD_AT_MOST, Output
 from gretrace.explain.faults import Faults
 from gretrace.explain.replay import ReplayedHost
@@ -131,16 +132,17 @@ class Reader:
                 "these tunnels"
             )
         if seen.received and not self._scene.tables.tunnels:
-            yield "there is no GRE tunnel here; give those of another host with --tunnels"
+            yield Remark("there is no GRE tunnel here", Remedy.OTHER_TUNNELS)
         if seen.cut_off:
             yield (
                 f"{seen.cut_off} packets were cut off too early to be judged; "
                 "capture more of each (tcpdump -s 256)"
             )
         if seen.let_go:
-            yield (
+            yield Remark(
                 f"{seen.let_go} dropped packets were of more kinds than are kept apart, and are "
-                "counted only here; narrow it with --remote, --local or --key"
+                "counted only here",
+                Remedy.FEWER_PACKETS,
             )
         if unknown := seen.unknown_keepalives:
             yield (

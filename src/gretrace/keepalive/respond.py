@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gretrace.commands import run
 from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
-from gretrace.errors import GretraceError, PrerequisiteError, UsageError
+from gretrace.errors import GretraceError, PrerequisiteError, Remedy, UsageError
 from gretrace.host.ipsec import Policy, Protection, protection, read_policies
 from gretrace.host.namespaces import is_there
 from gretrace.host.tunnels import TunnelTable
@@ -219,7 +219,7 @@ def _choose(tunnel: Tunnel, wanted: str, protected: Protection) -> tuple[Hook, s
     raise PrerequisiteError(
         f"on this kernel no answer comes right from {tunnel.name} ({kind}) by "
         f"{' or '.join(failed)}: a trial keepalive said so",
-        remedy if wanted == "auto" else "try --hook auto",
+        remedy if wanted == "auto" else Remedy.ANY_HOOK,
     )
 
 
@@ -258,7 +258,7 @@ def _seen(tunnel: Tunnel, hook: Hook) -> Responder:
 def _occupied(tunnel: Tunnel, hook: Hook) -> GretraceError:
     return GretraceError(
         f"{tunnel.name} has another program on its {hook.name} hook",
-        "take it off, or give --force to replace it",
+        Remedy.REPLACE,
     )
 
 
