@@ -147,8 +147,11 @@ class Passage:
         packet = self.packet
         if packet is None:
             return Carried(self.protocol, 0)
-        protocol = ETH_P_IP if packet.family == 4 else ETH_P_IPV6
-        return Carried(protocol, packet.length, tos=packet.tos)
+        its_own = ETH_P_IP if packet.family == 4 else ETH_P_IPV6
+        if self.protocol in IP_SIZES and self.protocol != its_own:
+            # The tunnel goes by the protocol that was announced, whatever version it finds.
+            return Carried(self.protocol, packet.length)
+        return Carried(its_own, packet.length, tos=packet.tos)
 
 
 def _tos(protocol: int | None, data: bytes) -> int | None:
