@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from gretrace.commands import HERE
 from gretrace.host.firewall import NO_TOOL
 from gretrace.kernel.droppers import Ruleset
+from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.surroundings import Nowhere
 from gretrace.model import Device, RefusingRule, Route
 from tests.unit.cases import VB, case
@@ -29,6 +30,10 @@ class FakeHost(Nowhere):
     holders: dict[str, int] = field(default_factory=dict)
     neighbours: dict[str, str] = field(default_factory=dict)
     rule: RefusingRule | None = None
+    protection: Ipsec = field(default_factory=Ipsec)
+
+    def ipsec(self):
+        return self.protection
 
     def device(self, ifindex):
         return self.devices.get(ifindex)

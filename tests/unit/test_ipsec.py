@@ -9,8 +9,9 @@ import pytest
 
 from gretrace.engine.hooks import HOOKS
 from gretrace.errors import PrerequisiteError
-from gretrace.host.ipsec import Policy, Protection, parse_dump, protection
+from gretrace.host.ipsec import parse_dump
 from gretrace.keepalive import respond
+from gretrace.kernel.ipsec import Policy, Protection, protection
 from gretrace.model import Tunnel
 
 A, B, C = (ip_address(f"20.1.1.{number}") for number in (2, 1, 3))

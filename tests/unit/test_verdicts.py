@@ -9,7 +9,16 @@ from gretrace.model import Confidence, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
 from tests.frames import gre_packet, ipv4, ipv6
 from tests.unit.cases import ONCE_HEARD, A, B, case, tunnel
-from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused, sending
+from tests.unit.expected import (
+    arrival,
+    delivery,
+    elsewhere,
+    filtering,
+    header,
+    lookup,
+    refused,
+    sending,
+)
 
 OTHER = "20.1.1.99"
 NATTED = gre_packet("20.1.1.254", B, key=1)
@@ -19,7 +28,7 @@ def keyed(key):
     return gre_packet(A, B, key=key)
 
 
-FAMILIES = (delivery, elsewhere, filtering, header, lookup, refused, sending)
+FAMILIES = (arrival, delivery, elsewhere, filtering, header, lookup, refused, sending)
 EXPECTED = {name: expected for family in FAMILIES for name, expected in family.EXPECTED.items()}
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from gretrace.host.features import module_state
 from gretrace.host.firewall import Rulesets
+from gretrace.host.ipsec import read_ipsec
 from gretrace.host.namespaces import entered
 from gretrace.host.others import OtherNamespaces
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.droppers import Ruleset
+from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.surroundings import Elsewhere
 from gretrace.model import Address, Device, RefusingRule, Route, Traffic, Tunnel
 
@@ -36,6 +38,7 @@ class Host:
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._devices: dict[int, Device | None] = {}
         self._ruleset: Ruleset | None = None
+        self._ipsec: Ipsec | None = None
         self._elsewhere: Elsewhere | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
@@ -105,6 +108,12 @@ class Host:
         if self._ruleset is None:
             self._ruleset = self._rulesets.of(self._table.namespace)
         return self._ruleset
+
+    def ipsec(self) -> Ipsec:
+        """Return the policies and states of IPsec; raises what `read_ipsec` raises."""
+        if self._ipsec is None:
+            self._ipsec = read_ipsec(self._table.namespace)
+        return self._ipsec
 
     def elsewhere(self) -> Elsewhere:
         """Return the tunnels of other namespaces, as far as there is time to read them."""

@@ -1,34 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The xfrm policies of a namespace, and which of them cover the outer packets of a tunnel.
+"""The xfrm policies and states of a namespace.
 
-pyroute2 knows no xfrm, and one dump is all that is needed of it.
+pyroute2 knows no xfrm, and two dumps are all that is needed of it.
 """
 
 import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
 from gretrace.host.framing import MESSAGE, attributes_in, messages
 from gretrace.host.namespaces import Namespace, entered
-from gretrace.kernel.kinds import kind_of
-from gretrace.model import GRE, Address, Tunnel
+from gretrace.kernel.ipsec import Ipsec, Policy, State
 
-Network: TypeAlias = IPv4Network | IPv6Network
+T = TypeVar("T")
 
 NETLINK_XFRM = 6
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 # uapi/linux/xfrm.h
-XFRM_MSG_NEWPOLICY, XFRM_MSG_GETPOLICY = 0x13, 0x15
+XFRM_MSG_NEWSA, XFRM_MSG_GETSA, XFRM_MSG_NEWPOLICY, XFRM_MSG_GETPOLICY = 0x10, 0x12, 0x13, 0x15
 XFRMA_TMPL, XFRMA_MARK, XFRMA_IF_ID = 5, 21, 31
 XFRM_POLICY_BLOCK = 1
 DIRECTIONS = {0: "in", 1: "out"}  # what else there is, is forwarded or of a single socket
-USERPOLICY_ID_SIZE = 64
+USERPOLICY_ID_SIZE, USERSA_ID_SIZE = 64, 24
+# A host of IPsec has some for each peer; a stranger could make them without end.
+MOST = 4096
 
 # struct xfrm_userpolicy_info: of the selector the addresses,
 # the ports with their masks, family, prefix lengths, protocol and device; then priority,
@@ -37,121 +37,40 @@ _PORTS = struct.Struct(">HHHH")
 _POLICY = struct.Struct("=16s16s8sHBBB3xi100xI4xBB6x")
 # struct xfrm_user_tmpl, of which only `optional` is read.
 _TEMPLATE = struct.Struct("=50xB13x")
+# struct xfrm_usersa_info: destination, SPI, protocol, source and family.
+_STATE = struct.Struct("=56x16s4sB3x16s116xH")
 _RECEIVE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """One xfrm policy, in or out, as far as it decides about GRE packets (`ip xfrm policy`)."""
-
-    direction: str
-    source: Network
-    destination: Network
-    protocol: int  # 0: any
-    priority: int  # the least decides
-    key: int = 0
-    key_mask: int = 0  # the bits of a packet's key that have to be those of `key`
-    ifindex: int = 0  # 0: any device
-    block: bool = False
-    transforms: bool = False  # it has templates
-    optional: bool = False  # each of them is of `level use`: without a state, plain text
-
-    def __str__(self) -> str:
-        action = " block" if self.block else ""
-        return f"policy {self.direction} {self.source} > {self.destination}{action}"
-
-    @property
-    def bypass(self) -> bool:
-        """Whether it lets packets pass as they are."""
-        return not self.block and not self.transforms
-
-    def covers(
-        self, source: Address | None, destination: Address | None, key: int, ifindex: int
-    ) -> bool:
-        """Whether GRE packets match the selector; None is any address (xfrm_selector_match())."""
-        return (
-            self.protocol in (0, GRE)
-            and (source is None or source in self.source)
-            and (destination is None or destination in self.destination)
-            and not (key ^ self.key) & self.key_mask
-            and self.ifindex in (0, ifindex)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """The policies that decide about what a tunnel receives, and about what it sends."""
-
-    inbound: Policy | None = None
-    outbound: Policy | None = None
-
-    @property
-    def policy(self) -> Policy | None:
-        """The policy to name where one is enough; None where none decides."""
-        return self.outbound or self.inbound
-
-    def describe(self, tunnel: Tunnel) -> str | None:
-        """Say what that means for keepalives and their answers; None where no policy decides.
-
-        What arrives is checked before the tunnel gets it (ip_protocol_deliver_rcu()), and
-        what a tunnel sends is routed with xfrm (ip_tunnel_xmit(), ip6_tnl_xmit()), which
-        takes an answer as it takes all else.
-        """
-        if not self.policy:
-            return None
-        whom = "" if tunnel.remote else " towards peers that a policy names"
-        return f"{tunnel.name} is protected by IPsec{whom}: {self._arriving()}; {self._leaving()}"
-
-    def _arriving(self) -> str:
-        policy = self.inbound
-        if policy is None:
-            return "keepalives are answered whether they come by it or not"
-        if policy.block:
-            return f"no keepalive arrives ({policy})"
-        if policy.optional:
-            return f"keepalives are answered whether they come by it or not ({policy}, level use)"
-        return f"keepalives outside it are dropped before the tunnel sees them ({policy})"
-
-    def _leaving(self) -> str:
-        policy = self.outbound
-        if policy is None:
-            return "answers leave in plain text, as all that the tunnel sends"
-        if policy.block:
-            return f"no answer leaves ({policy})"
-        if policy.optional:
-            return f"answers leave by it where there is a state, else plain ({policy}, level use)"
-        return f"answers leave by it, as all that the tunnel sends ({policy})"
-
-
-def protection(
-    policies: Sequence[Policy], tunnel: Tunnel, local: Address | None, ifindex: int | None
-) -> Protection:
-    """Find the policies that cover a tunnel's outer packets, among `policies`, oldest first.
-
-    `local` is the address that it sends from, `ifindex` that of the device which leads to
-    the remote. A tunnel without a remote has many peers, and gets the first policy that any
-    of them meets.
-    """
-    ends = (local, tunnel.remote)
-    exact = None not in ends
-    ours = [p for p in policies if p.source.version == kind_of(tunnel).family]
-    return Protection(
-        inbound=_decisive(
-            [p for p in ours if p.direction == "in"], ends[::-1], tunnel.ikey, 0, exact=exact
-        ),
-        outbound=_decisive(
-            [p for p in ours if p.direction == "out"], ends, tunnel.okey, ifindex or 0, exact=exact
-        ),
-    )
-
-
-def read_policies(namespace: Namespace) -> list[Policy]:
+def read_policies(namespace: Namespace, most: int | None = None) -> list[Policy]:
     """Read the policies of a namespace, the oldest first; a kernel without xfrm has none.
 
     Leaves out those that want a mark or an xfrm interface (`mark`, `if_id`), which a
-    tunnel's packets do not have by themselves. Raises OSError when the kernel refuses, and
-    PrerequisiteError when the namespace cannot be entered.
+    tunnel's packets do not have by themselves; and ends with the newest `most` or a few more.
+    Raises OSError when the kernel refuses, and PrerequisiteError when the namespace cannot be
+    entered.
     """
+    # A dump begins with the newest.
+    return _dump(namespace, XFRM_MSG_GETPOLICY, USERPOLICY_ID_SIZE, parse_dump, most)[::-1]
+
+
+def read_ipsec(namespace: Namespace) -> Ipsec:
+    """Read policies and states of a namespace, of each no more than MOST or a few more.
+
+    Raises what `read_policies` raises.
+    """
+    policies = read_policies(namespace, MOST)
+    states = _dump(namespace, XFRM_MSG_GETSA, USERSA_ID_SIZE, parse_states, MOST)
+    return Ipsec(policies, states, is_whole=max(len(policies), len(states)) < MOST)
+
+
+def _dump(
+    namespace: Namespace,
+    kind: int,
+    size: int,
+    parse: Callable[[bytes], tuple[list[T], bool]],
+    most: int | None,
+) -> list[T]:
     try:
         with entered(namespace):
             xfrm = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM)
@@ -159,19 +78,16 @@ def read_policies(namespace: Namespace) -> list[Policy]:
         if error.errno == errno.EPROTONOSUPPORT:
             return []
         raise
-    request = MESSAGE.pack(
-        *(MESSAGE.size + USERPOLICY_ID_SIZE, XFRM_MSG_GETPOLICY),
-        *(NLM_F_REQUEST | NLM_F_DUMP, 1, 0),
-    )
-    found: list[Policy] = []
+    request = MESSAGE.pack(MESSAGE.size + size, kind, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+    found: list[T] = []
     with xfrm:
-        xfrm.send(request + bytes(USERPOLICY_ID_SIZE))
-        while True:
-            policies, ended = parse_dump(xfrm.recv(_RECEIVE))
-            found += policies
+        xfrm.send(request + bytes(size))
+        while most is None or len(found) < most:
+            records, ended = parse(xfrm.recv(_RECEIVE))
+            found += records
             if ended:
-                # A dump begins with the newest.
-                return found[::-1]
+                break
+    return found
 
 
 def parse_dump(datagram: bytes) -> tuple[list[Policy], bool]:
@@ -180,7 +96,21 @@ def parse_dump(datagram: bytes) -> tuple[list[Policy], bool]:
     Raises OSError for the error that the kernel answers with; what is cut short, or of
     another kind, is passed over.
     """
-    policies = []
+    return _records(datagram, XFRM_MSG_NEWPOLICY, _parse_policy)
+
+
+def parse_states(datagram: bytes) -> tuple[list[State], bool]:
+    """Read one datagram of a dump: its states, and whether the dump ends with it.
+
+    Raises OSError as `parse_dump` does.
+    """
+    return _records(datagram, XFRM_MSG_NEWSA, _parse_state)
+
+
+def _records(
+    datagram: bytes, wanted: int, parse: Callable[[bytes], T | None]
+) -> tuple[list[T], bool]:
+    found = []
     ended = False
     for kind, _, _, payload in messages(datagram):
         if kind == NLMSG_ERROR:
@@ -188,33 +118,18 @@ def parse_dump(datagram: bytes) -> tuple[list[Policy], bool]:
             raise OSError(number, os.strerror(number))
         if kind == NLMSG_DONE:
             ended = True
-        elif kind == XFRM_MSG_NEWPOLICY:
-            policy = _parse_policy(payload)
-            if policy:
-                policies.append(policy)
-    return policies, ended
+        elif kind == wanted and (record := parse(payload)) is not None:
+            found.append(record)
+    return found, ended
 
 
-def _decisive(
-    policies: Sequence[Policy],
-    ends: tuple[Address | None, Address | None],
-    key: int | None,
-    ifindex: int,
-    *,
-    exact: bool,
-) -> Policy | None:
-    """Take the policy that the kernel takes: of those that cover a packet, the first by priority.
-
-    Of equals it is the oldest. A bypass ends the search only where both ends are known: it
-    may be for another peer.
-    """
-    for policy in sorted(policies, key=lambda p: p.priority):
-        if policy.covers(*ends, key or 0, ifindex):
-            if not policy.bypass:
-                return policy
-            if exact:
-                return None
-    return None
+def _parse_state(payload: bytes) -> State | None:
+    if len(payload) < _STATE.size:
+        return None
+    to, spi, protocol, of, family = _STATE.unpack_from(payload)
+    size = 4 if family == socket.AF_INET else 16
+    spi = int.from_bytes(spi, "big")
+    return State(ip_address(of[:size]), ip_address(to[:size]), spi, protocol)
 
 
 def _parse_policy(payload: bytes) -> Policy | None:

@@ -10,12 +10,13 @@ from gretrace.commands import run
 from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, Remedy, UsageError
-from gretrace.host.ipsec import Policy, Protection, protection, read_policies
+from gretrace.host.ipsec import read_policies
 from gretrace.host.namespaces import is_there
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder, trial
 from gretrace.keepalive.responder import Inside, Stream
 from gretrace.keepalive.selection import can_answer, select
+from gretrace.kernel.ipsec import Policy, Protection, protection
 from gretrace.live import Watch
 from gretrace.model import Keepalive, Responder, Route, Tunnel
 

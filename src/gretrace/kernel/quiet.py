@@ -89,13 +89,12 @@ def _is_delivered(drop: Drop, _tunnel: Tunnel | None) -> bool:
     return is_received and drop.place.function.startswith(DELIVERED)
 
 
-def _is_unjoined(drop: Drop, tunnel: Tunnel | None) -> bool:
+def _is_unjoined(drop: Drop, _tunnel: Tunnel | None) -> bool:
     if not drop.on_tunnel or drop.packet is None or not drop.packet.local.is_multicast:
         return False
     unexplained = drop.reason in (None, "NOT_SPECIFIED") and drop.place.function in UNJOINED
-    # On a network of Ethernet everybody hears all groups, those of IPv6 too.
-    is_frame = _is_frame(drop, tunnel)
-    return unexplained or (is_frame and drop.reason == "IPV6DISABLED")
+    # The peer greets all groups of IPv6, whether anybody here speaks it or not.
+    return unexplained or drop.reason == "IPV6DISABLED"
 
 
 def _is_mirrored(drop: Drop, tunnel: Tunnel | None) -> bool:

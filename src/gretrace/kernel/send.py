@@ -10,6 +10,7 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from gretrace.kernel.ipsec import Policy
 from gretrace.kernel.kinds import mtu_that_fits
 from gretrace.kernel.lookup import Query, Tables
 from gretrace.kernel.surroundings import Surroundings
@@ -46,6 +47,7 @@ class Sending:
     way: Route = field(default_factory=Route)
     circle: Sequence[Tunnel] = ()  # the tunnels that the way leads through, if it ends in one
     is_inside: bool = True  # not encapsulated yet
+    policy: Policy | None = None  # of IPsec, that lets nothing through to the remote
     hop: Address | None = None  # of a tunnel to anywhere: the neighbour that lives at `remote`
 
     @property
@@ -82,6 +84,14 @@ def no_route_to_remote(s: Sending) -> bool | None:
     if not s.is_known:
         return None
     return s.way.error is not None
+
+
+# Where IKE is asked for a state, what waits for it is discarded (make_blackhole() of
+# net/xfrm/xfrm_policy.c); else the route itself is refused.
+@step(_TUNNEL4, _TUNNEL6, Free(("dst_discard_out",)), counts=("tx_carrier_errors", "tx_errors"))
+def refused_by_ipsec(s: Sending) -> bool | None:
+    """A policy of IPsec blocks it, or wants it protected and there is no state for that."""
+    return s.policy is not None and s.way.error is None
 
 
 @step(_TUNNEL4, _TUNNEL6, counts=("collisions", "tx_errors"))
@@ -124,8 +134,8 @@ def recursion(s: Sending) -> bool | None:
 
 
 _STEPS = (
-    *(cut_to_send, no_metadata, no_next_hop, no_route_to_remote, route_into_itself),
-    *(too_big_to_send, too_big_to_leave, silent_neighbour, recursion),
+    *(cut_to_send, no_metadata, no_next_hop, no_route_to_remote, refused_by_ipsec),
+    *(route_into_itself, too_big_to_send, too_big_to_leave, silent_neighbour, recursion),
 )
 WAY = Way(4, _STEPS)  # one for both versions of IP: no function is in both
 FUNCTIONS = WAY.functions
@@ -186,8 +196,24 @@ def _sending(
 ) -> Sending:
     way = find_way(host, tunnel, remote)
     return Sending(
-        packet, tunnel, remote, way, _circle(tunnel, way, tables, host), is_inside=is_inside
+        *(packet, tunnel, remote, way, _circle(tunnel, way, tables, host)),
+        is_inside=is_inside,
+        policy=_refusing_policy(host, tunnel, remote, way),
     )
+
+
+def _refusing_policy(
+    host: Surroundings, tunnel: Tunnel, remote: Address, way: Route
+) -> Policy | None:
+    """Return the policy that keeps a tunnel from sending (xfrm_lookup_with_ifid())."""
+    source = tunnel.local or way.source
+    if source is None or way.device is None:
+        return None
+    ipsec = host.ipsec()
+    policy = ipsec.decisive("out", source, remote, tunnel.okey, way.device)
+    if policy is None or policy.block:
+        return policy
+    return None if policy.optional or ipsec.between(source, remote) else policy
 
 
 def _to_neighbour(

@@ -9,7 +9,13 @@ known than that they may drop.
 
 from dataclasses import dataclass, field
 
-from gretrace.kernel.settings import accepts_own, forwards, reverse_path
+from gretrace.kernel.settings import (
+    accepts_own,
+    forwards,
+    read_number,
+    reverse_path,
+    setting_name,
+)
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import UNTOLD, By, Free, Step, Way, step
 from gretrace.model import Address, Packet, Route
@@ -105,6 +111,25 @@ def cut_short(_: Stay) -> bool | None:
     return None
 
 
+@step(told("IP_CSUM", ("ip_rcv*",), family=4))
+def wrong_ip_checksum(_: Stay) -> bool | None:
+    """The checksum of its IP header is wrong."""
+    return None
+
+
+@step(
+    told("IPV6DISABLED", ("ip6_rcv*", "ipv6_rcv*"), family=6),
+    # Below the least MTU of IPv6 the device has none of it, and there is no reason (addrconf.c).
+    Free(("ip6_rcv*", "ipv6_rcv*"), reasons=("NOT_SPECIFIED",), family=6),
+)
+def ipv6_disabled(s: Stay) -> bool | None:
+    """The device that it came by has no IPv6."""
+    if s.is_sent or s.device is None or (s.packet and s.packet.family == 4):
+        return False
+    disabled = read_number(s.host.sysctl, setting_name(s.device, "disable_ipv6", 6))
+    return None if disabled is None else bool(disabled)
+
+
 @step(*_NETFILTER)
 def netfilter_prerouting(s: Stay) -> bool | None:
     """A rule at the prerouting hook drops it."""
@@ -186,6 +211,12 @@ def no_module(_: Stay) -> bool | None:
     return None
 
 
+@step(told("XFRM_POLICY"))
+def ipsec_policy(_: Stay) -> bool | None:
+    """A policy of IPsec blocks it, or wants it protected otherwise than it came."""
+    return None
+
+
 @step(*_NETFILTER)
 def netfilter_forward(s: Stay) -> bool | None:
     """A rule at the forward hook drops it."""
@@ -249,9 +280,10 @@ NETFILTER = (
     *(netfilter_output, netfilter_postrouting, netfilter_egress),
 )
 _STEPS = (
-    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, cut_short, netfilter_prerouting),
+    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, ipv6_disabled, cut_short),
+    *(wrong_ip_checksum, netfilter_prerouting),
     *(martian_source, reverse_path_filter, no_forwarding, no_route),
-    *(netfilter_input, no_module, netfilter_forward, too_big_to_forward),
+    *(netfilter_input, no_module, ipsec_policy, netfilter_forward, too_big_to_forward),
     *(netfilter_output, netfilter_postrouting, netfilter_egress, tc_egress),
 )
 WAYS = {family: Way(family, _STEPS) for family in (4, 6)}  # of the packet's own IP version

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gretrace.commands import Netns
 from gretrace.kernel.droppers import Ruleset
+from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Address, Device, RefusingRule, Route
 
@@ -50,6 +51,9 @@ class Surroundings(Protocol):
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
+
+    def ipsec(self) -> Ipsec:
+        """Return the policies and states of IPsec."""
 
     def elsewhere(self) -> Elsewhere:
         """Return the tunnels of other namespaces."""
@@ -95,6 +99,10 @@ class Nowhere:
     def firewall(self) -> Ruleset:
         """Know of no ruleset."""
         return Ruleset(unread="from here")
+
+    def ipsec(self) -> Ipsec:
+        """Know of no policy."""
+        return Ipsec()
 
     def elsewhere(self) -> Elsewhere:
         """Know of no other namespace."""

@@ -5,6 +5,7 @@ Each module holds one family of causes; to import it is to enter them.
 """
 
 from gretrace.verdicts import (  # noqa: F401
+    arrival,
     delivery,
     destination,
     device,
@@ -21,6 +22,7 @@ from gretrace.verdicts import (  # noqa: F401
     nbma,
     other,
     programs,
+    protection,
     refused,
     sending,
 )

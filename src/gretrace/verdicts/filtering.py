@@ -3,10 +3,22 @@
 
 from collections.abc import Sequence
 
-from gretrace.commands import NFT_WORDS, Command, Identifier, Quoted, Word, iptables, nft, run
+from gretrace.commands import (
+    HERE,
+    NFT_WORDS,
+    Command,
+    Identifier,
+    Quoted,
+    Word,
+    iptables,
+    nft,
+    run,
+    sysctl,
+)
 from gretrace.kernel import stack
 from gretrace.kernel.droppers import Dropper, Found, Ruleset
 from gretrace.kernel.ruleset import Chain
+from gretrace.kernel.settings import read_number
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
@@ -14,6 +26,9 @@ from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet
 
 SHOWN = 4
+# Of conntrack's table: how many entries it has, and may have.
+TABLE = ("net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max")
+LEAST_TABLE = 1024
 # What may drop at a hook without a rule that can be read.
 SEE = (("nft", "list", "ruleset"), ("conntrack", "-S"), ("bpftool", "net"))
 
@@ -25,6 +40,8 @@ def firewall(case: Case) -> Finding | None:
     The ruleset is read, and its rules are held against the packet.
     """
     packet = inner(case)
+    if packet and _is_table_full(case, packet):
+        return None
     return _filtered(case, packet, is_outer=False) if packet else None
 
 
@@ -35,7 +52,52 @@ def firewall_outer(case: Case) -> Finding | None:
     The ruleset is read, and its rules are held against the packet.
     """
     packet = outer(case)
+    if packet and _is_table_full(case, packet):
+        return None
     return _filtered(case, packet, is_outer=True) if packet else None
+
+
+@cause("conntrack-full", "the table of conntrack has no room for one more", *stack.NETFILTER)
+def conntrack_full(case: Case) -> Finding | None:
+    """Netfilter freed it, no rule does that, and the table is as full as it may be."""
+    packet = inner(case) or outer(case)
+    if packet is None or not _is_table_full(case, packet):
+        return None
+    count, most = (read_number(case.host.sysctl, name) or 0 for name in TABLE)
+    return Finding(
+        summary=f"conntrack drops packets from {packet.remote} to {packet.local}: its table has "
+        f"{count} entries of {most}, and no room for another connection.",
+        evidence=(
+            describe_packet(packet),
+            f"The kernel freed it in {case.drop.place}"
+            + (f" ({case.drop.reason})." if case.drop.reason else "."),
+            *(f"{name} is {value}." for name, value in zip(TABLE, (count, most), strict=True)),
+            "No rule or policy of nft or iptables at that hook drops it.",
+        ),
+        fix=(
+            Fix(
+                Where.HERE,
+                "Give the table more room; each entry takes about 300 bytes of the kernel's "
+                "memory. What fills it, conntrack -L tells.",
+                # One for all namespaces, and no other than the first may change it.
+                sysctl(HERE, {TABLE[1]: max(2 * most, LEAST_TABLE)}),
+            ),
+        ),
+        path=(case.iif or "?", "conntrack", str(case.drop.place)),
+        confidence=Confidence.LIKELY,
+        tunnel=owner_name(case),
+    )
+
+
+def _is_table_full(case: Case, packet: Packet) -> bool:
+    """Whether conntrack has no room, and no rule that can be read would have dropped it."""
+    count, most = (read_number(case.host.sysctl, name) for name in TABLE)
+    if not most or count is None or count < most or not case.iif:
+        return False
+    hooks = tuple(stack.hook_of(step) for step in case.steps)
+    ruleset = case.host.firewall()
+    found = ruleset.droppers(hooks, _facts(case, packet, case.iif, _enters_by(case)))
+    return not (ruleset.unread or found.suspects)
 
 
 def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:

@@ -65,10 +65,6 @@ EXPECTED = {
         at(six(), place=Place("ip6_protocol_deliver_rcu"), reason="IP_NOPROTO"),
         None,
     ),
-    "other, an IPsec policy": (
-        at(gre_packet(A, B), place=Place("ip_protocol_deliver_rcu"), reason="XFRM_POLICY"),
-        None,
-    ),
     "malformed-gre": (at(gre_packet(A, B, flags=0x4000), tunnel(key=1)), None),
     "malformed-gre, a bare keepalive answer": (at(answer(A, B), tunnel(), place=DEMUX), None),
     "malformed-gre, the same with a key": (at(answer(A, B, key=1), place=DEMUX), None),
