@@ -58,6 +58,15 @@ def ordinary(count):
     )
 
 
+def backlog_drops():
+    """How many packets found the backlog of a processor full, of whatever device.
+
+    So many a busy machine loses before the host has them (enqueue_to_backlog()).
+    """
+    lines = Path("/proc/net/softnet_stat").read_text().splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)
+
+
 def seconds_to_end(session, number=signal.SIGTERM):
     begin = time.monotonic()
     session.stop(number)
@@ -112,13 +121,14 @@ def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
 def test_the_end_is_heard_amid_very_many_kinds():
     with pair() as (a, b), explain_drop(b, "--capacity", "20000") as session:
         load(b, ordinary(5000))
-        send = a.sender("va")
+        send, before = a.sender("va"), backlog_drops()
         for key in range(10_000):
             send(gre_packet(A, B, key=key))
         assert seconds_to_end(session) < soon()
         told = sum(report["count"] for report in session.reports)
+        came = 10_000 - (backlog_drops() - before)
         # The rest was still on its way to the firewall.
-        assert 10_000 - 2000 < told + unjudged(session.stderr) <= 10_000
+        assert came - 2000 < told + unjudged(session.stderr) <= came
 
 
 @contextmanager
