@@ -41,7 +41,7 @@ class Interrupts:
 
     It raises KeyboardInterrupt. Where that is raised in a callback of C or in a finaliser Python
     prints it and goes on; a Watch that begins afterwards ends at once, and so does the program at
-    a second Ctrl-C.
+    a second Ctrl-C. Where an import lets go of its lock, it ends the program as it ends any.
     """
 
     came = False
@@ -51,10 +51,21 @@ class Interrupts:
         self.came = False
         signal.signal(signal.SIGINT, self._raise)
 
-    def _raise(self, number: int, _frame: FrameType | None) -> None:
+    def _raise(self, number: int, frame: FrameType | None) -> None:
         self.came = True
         signal.signal(number, signal.SIG_DFL)
+        if _lets_go_of_import(frame):
+            signal.raise_signal(number)
         raise KeyboardInterrupt
+
+
+def _lets_go_of_import(frame: FrameType | None) -> bool:
+    """Whether a frame is in cb() of importlib._bootstrap, the callback of a module's lock."""
+    while frame and frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_name == "cb":
+            return True
+        frame = frame.f_back
+    return False
 
 
 INTERRUPTS = Interrupts()

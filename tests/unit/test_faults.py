@@ -170,6 +170,26 @@ def test_ctrl_c_that_a_callback_swallows_ends_it_all_the_same():
     assert done.returncode == 0, done.stderr
 
 
+RELEASING = """
+import os, signal, weakref
+from gretrace.live import INTERRUPTS
+INTERRUPTS.listen()
+source = "def cb(_): os.kill(os.getpid(), signal.SIGINT)"
+names = {"os": os, "signal": signal}
+exec(compile(source, "<frozen importlib._bootstrap>", "exec"), names)
+class Lock: pass
+lock = Lock()
+kept = weakref.ref(lock, names["cb"])
+del lock
+print("went on")
+"""
+
+
+def test_ctrl_c_while_an_import_lets_go_of_its_lock_is_no_traceback():
+    done = finished([sys.executable, "-c", RELEASING], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
 def test_ctrl_c_while_it_imports_is_no_traceback():
     dice = random.Random(4)
     ended = []
