@@ -183,7 +183,11 @@ def respond(
     # One is enough: a second would answer what the first lets pass.
     responder.detach(tunnel.ifindex, [hook for hook in there if hook is not kept])
     if kept:
-        responder.configure(ours(kept, tunnel.ifindex) or 0, config)
+        try:
+            responder.configure(ours(kept, tunnel.ifindex) or 0, config)
+        except FileNotFoundError:
+            # The tunnel went since it was looked at, and its program with it.
+            raise _left(tunnel) from None
         why = f"it was on {kept.name} already"
         return Attached(tunnel, _seen(tunnel, kept), why, protected, is_new=False)
     hook, why = _choose(tunnel, wanted_hook, protected)
@@ -252,8 +256,12 @@ def _inside(table: TunnelTable, tunnel: Tunnel) -> Inside:
 def _seen(tunnel: Tunnel, hook: Hook) -> Responder:
     state = responder.read(tunnel.ifindex, [hook])
     if state is None:
-        raise GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
+        raise _left(tunnel)
     return state
+
+
+def _left(tunnel: Tunnel) -> GretraceError:
+    return GretraceError(f"the responder left {tunnel.name} at once", "see who else manages it")
 
 
 def _occupied(tunnel: Tunnel, hook: Hook) -> GretraceError:
