@@ -29,7 +29,7 @@ def named():
     return re.findall(r"CAP_\w+", line.partition(";")[0])
 
 
-def run_as_nobody(host, capabilities, *arguments):
+def run_as_nobody(host, capabilities, *arguments, **options):
     given = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)
     command = [
         *("ip", "netns", "exec", host.name, "setpriv", "--reuid", NOBODY, "--regid", NOBODY),
@@ -37,7 +37,7 @@ def run_as_nobody(host, capabilities, *arguments):
         *(f"--inh-caps=-all,{given}", f"--ambient-caps=-all,{given}"),
         *(sys.executable, "-c", "from gretrace.cli import main; main()", *arguments),
     ]
-    return piped(command, text=True)
+    return piped(command, text=True, **options)
 
 
 def test_drops_are_explained_with_the_capabilities_that_are_named():

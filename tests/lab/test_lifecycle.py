@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How `explain-drop` starts and ends, well or badly."""
 
+import json
 import signal
 import time
 
 import pytest
 
+from tests.bpf.test_unprivileged import named, run_as_nobody
 from tests.frames import gre_packet
-from tests.lab.hosts import A, B, pair, run
+from tests.lab.hosts import A, B, pair, run, tunnel_b
 from tests.lab.session import explain_drop, gretrace
 
 
@@ -54,3 +56,26 @@ def test_errors_are_one_line_and_leave_nothing_attached():
         assert done.stderr.startswith("gretrace: ")
         assert words in done.stderr
     assert attached_programs() == 0
+
+
+def test_nobody_explains_with_the_capabilities_of_readme():
+    """User 65534, with those and no other; `lookup --follow` needs one more, for modules' BTF."""
+    slowly = {"patience": 300}
+    explaining = ("explain-drop", "--engine", "core", "-o", "json", "-c", "3")
+    following = ("lookup", "--follow", "--engine", "core", "-o", "json", "-c", "3")
+    with pair() as (a, b):
+        tunnel_b(b, "key 1")
+        with (
+            run_as_nobody(b, named(), *explaining, **slowly) as why,
+            run_as_nobody(b, [*named(), "CAP_SYS_ADMIN"], *following, **slowly) as what,
+        ):
+            for running in (why, what):
+                running.hear(b"gretrace: ready")
+            a.send("va", gre_packet(A, B, key=2), times=3)
+            (out, errors), (answers, complaints) = why.communicate(), what.communicate()
+            assert (why.returncode, what.returncode) == (3, 0), errors + complaints
+        report = json.loads(out.splitlines()[-1])
+        assert (report["cause"], report["tunnel"]) == ("key-mismatch", "gre1")
+        assert report["count"] == 3
+        decided = [json.loads(line) for line in answers.splitlines()]
+        assert [(each["tunnel"], each["key"]) for each in decided] == [(None, 2)] * 3
