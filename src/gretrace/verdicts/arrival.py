@@ -9,7 +9,7 @@ from gretrace.model import Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, describe_tunnel, host_prefix
+from gretrace.verdicts.words import describe_death, describe_packet, describe_tunnel, host_prefix
 
 
 @cause(
@@ -36,7 +36,7 @@ def outer_corrupt(case: Case) -> Finding | None:
         summary=f"GRE packets from {packet.remote} to {packet.local} arrive damaged: {fault}.",
         evidence=(
             describe_packet(packet),
-            f"The kernel freed it in {case.drop.place} ({case.drop.reason}).",
+            describe_death(case.drop),
         ),
         fix=(
             Fix(

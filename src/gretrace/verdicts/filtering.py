@@ -23,7 +23,7 @@ from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import inner, outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet
+from gretrace.verdicts.words import describe_death, describe_packet
 
 SHOWN = 4
 # Of conntrack's table: how many entries it has, and may have.
@@ -40,8 +40,6 @@ def firewall(case: Case) -> Finding | None:
     The ruleset is read, and its rules are held against the packet.
     """
     packet = inner(case)
-    if packet and _is_table_full(case, packet):
-        return None
     return _filtered(case, packet, is_outer=False) if packet else None
 
 
@@ -52,8 +50,6 @@ def firewall_outer(case: Case) -> Finding | None:
     The ruleset is read, and its rules are held against the packet.
     """
     packet = outer(case)
-    if packet and _is_table_full(case, packet):
-        return None
     return _filtered(case, packet, is_outer=True) if packet else None
 
 
@@ -69,8 +65,7 @@ def conntrack_full(case: Case) -> Finding | None:
         f"{count} entries of {most}, and no room for another connection.",
         evidence=(
             describe_packet(packet),
-            f"The kernel freed it in {case.drop.place}"
-            + (f" ({case.drop.reason})." if case.drop.reason else "."),
+            describe_death(case.drop),
             *(f"{name} is {value}." for name, value in zip(TABLE, (count, most), strict=True)),
             "No rule or policy of nft or iptables at that hook drops it.",
         ),
@@ -102,7 +97,7 @@ def _is_table_full(case: Case, packet: Packet) -> bool:
 
 def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
     device = case.iif
-    if not device:
+    if not device or _is_table_full(case, packet):
         return None
     hooks = tuple(stack.hook_of(step) for step in case.steps)
     enters = _enters_by(case)
@@ -120,8 +115,7 @@ def _filtered(case: Case, packet: Packet, *, is_outer: bool) -> Finding | None:
         summary=f"The firewall drops {subject} at {at}: {_name(suspects, ruleset)}.",
         evidence=(
             describe_packet(packet),
-            f"The kernel freed it in {case.drop.place}"
-            + (f" ({case.drop.reason})." if case.drop.reason else "."),
+            describe_death(case.drop),
             *_describe(suspects, ruleset, found),
         ),
         fix=_let_pass(case, packet, found.droppers, is_outer=is_outer),

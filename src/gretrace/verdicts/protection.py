@@ -8,7 +8,7 @@ from gretrace.model import GRE, Address, Confidence, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import outer, owner_name
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_packet, describe_tunnel
+from gretrace.verdicts.words import describe_death, describe_packet, describe_tunnel
 
 WHOLE_KEY = 0xFFFFFFFF
 SEE_STATES = "ip xfrm state"
@@ -53,7 +53,7 @@ def ipsec_policy(case: Case) -> Finding | None:
         summary=summary,
         evidence=(
             describe_packet(packet),
-            f"The kernel freed it in {case.drop.place} ({case.drop.reason}).",
+            describe_death(case.drop),
             *([] if policy and policy.block else [_states(case, peer, packet.local)]),
             *([] if ipsec.is_whole else ["There are more policies or states than were read."]),
         ),

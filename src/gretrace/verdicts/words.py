@@ -14,6 +14,7 @@ from gretrace.model import (
     ETH_P_TEB,
     ETH_P_WCCP,
     Address,
+    Drop,
     Encap,
     Packet,
     Traffic,
@@ -73,6 +74,11 @@ def describe_packet(packet: Packet) -> str:
         carried = _INNER_PROTOCOLS.get(inner.protocol, f"IP protocol {inner.protocol}")
         words += f"; inside {inner.source} > {inner.destination}, {carried}"
     return words + "."
+
+
+def describe_death(drop: Drop) -> str:
+    """Say where the kernel freed a packet, and its reason if it gave one."""
+    return f"The kernel freed it in {drop.place}" + (f" ({drop.reason})." if drop.reason else ".")
 
 
 def describe_tunnel(tunnel: Tunnel) -> str:
