@@ -63,7 +63,7 @@ def local_address_missing(case: Case) -> Finding | None:
     if packet is None or not device or case.drop.is_sent:
         return None
     tunnel = _waiting(case)
-    if tunnel is None or case.host.route(packet.local).is_own:
+    if tunnel is None or case.route(packet.local).is_own:
         return None
     return Finding(
         summary=f"{tunnel.name} waits for packets to {packet.local}, and {packet.remote} sends "
