@@ -7,16 +7,16 @@ that works: whatever is advised, it goes on working.
 """
 
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from gretrace.host.namespaces import entered
+import pytest
+
 from tests.frames import gre_packet, udp
 from tests.lab.hosts import hosts, run, wire
+from tests.lab.ping import Ping, ping_all
 from tests.lab.session import causes_seen, explain_drop
 
 SENT = 3
@@ -24,34 +24,6 @@ SENT = 3
 IMPATIENT = ("retrans_time_ms=200", "mcast_solicit=1", "ucast_solicit=1")
 PATIENCE = 20  # seconds that a report may take, and no longer, for rows that stay silent
 NO_TRAFFIC_OF_OURS = ("lo", "vb", "by0")
-
-
-@dataclass(frozen=True)
-class Ping:
-    """Echo requests of a host's."""
-
-    host: object
-    address: str
-    count: int = 1
-
-
-def ping_all(pings, patience=5):
-    """Send all at once; returns of each whether all its requests were answered in time."""
-    told = ("-n", "-q", "-i", "0.2", "-W", str(patience))
-    running = [
-        subprocess.Popen(
-            ("ip", "netns", "exec", p.host.name, "ping", *told, "-c", str(p.count), p.address),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for p in pings
-    ]
-    return [ping.wait() == 0 for ping in running]
-
-
-def send_pings(*pings):
-    """Send all, whether they are answered or not."""
-    ping_all(pings, patience=1)
 
 
 @dataclass(frozen=True)
@@ -129,11 +101,10 @@ class Site:
 
     def taken(self):
         """How many packets the devices of B's that are no wire have received."""
-        with entered(self.b.namespace):
-            lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
-        rows = (line.partition(":") for line in lines)
         return sum(
-            int(row.split()[1]) for name, _, row in rows if name.strip() not in NO_TRAFFIC_OF_OURS
+            received
+            for name, (received, _) in self.b.counters().items()
+            if name not in NO_TRAFFIC_OF_OURS
         )
 
 
@@ -228,7 +199,7 @@ def through_bystander(site):
 def send_all(rows, made):
     """Send what each row sends, its pings all at once."""
     pings = [row.send(made[name]) for name, row in rows.items()]
-    send_pings(*(ping for ping in pings if isinstance(ping, Ping)))
+    ping_all([ping for ping in pings if isinstance(ping, Ping)], patience=1)
 
 
 def tell(rows, made):
@@ -302,7 +273,7 @@ def _see_it_flow(rows, told):
         if row.flows is None:
             before = made[name].taken()
             if isinstance(ping := row.send(made[name]), Ping):
-                send_pings(ping)
+                ping_all([ping], patience=1)
             told.flowing[name] = made[name].taken() >= before + SENT
     heard = {name: through_bystander(made[name]) for name, r in rows.items() if r.has_bystander}
     told.bystanders.update(zip(heard, ping_all(list(heard.values())), strict=True))
@@ -341,3 +312,30 @@ def check(row, site, reports):
         command = re.sub(r"^link (\w+) dev ", r"link \1 ", command)
         assert command.startswith(begin), report
         assert row.more.format(site=site) in command, report
+
+
+def prove(rows):
+    """Make what tests a module's rows, as `told` and three tests of these names.
+
+    What was said of each site; whether what was advised mends it; and whether `by0` still works.
+    """
+
+    @pytest.fixture(scope="module")
+    def told():
+        with sites(list(rows)) as made:
+            yield tell(rows, made)
+
+    @pytest.mark.parametrize("name", rows)
+    def test_told(told, name):
+        check(rows[name], told.sites[name], told.reports[name])
+
+    @pytest.mark.parametrize("name", [name for name, row in rows.items() if row.is_mended])
+    def test_mended(told, name):
+        assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
+        assert told.after[name] == [], told.shown[name]
+
+    @pytest.mark.parametrize("name", [name for name, row in rows.items() if row.has_bystander])
+    def test_what_worked_before_still_works(told, name):
+        assert told.bystanders[name], (told.shown[name], told.reports[name])
+
+    return told, test_told, test_mended, test_what_worked_before_still_works

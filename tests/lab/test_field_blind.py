@@ -3,10 +3,8 @@
 
 import re
 
-import pytest
-
 from tests.frames import gre, ipv6, udp
-from tests.lab.field import Row, check, pings_from_a, pings_from_b, sites, tell
+from tests.lab.field import Row, pings_from_a, pings_from_b, prove
 from tests.lab.hosts import run
 
 HOP_BY_HOP, FRAGMENT, DESTINATION, GRE, NONE = 0, 44, 60, 47, 59
@@ -102,6 +100,7 @@ def over_udp(kind):
 
 def over_ipv6(site):
     site.b.sysctl("net.ipv6.conf.vb.disable_ipv6=0")
+    site.a.sysctl(f"net.ipv6.conf.{site.va}.disable_ipv6=0")
     site.b.ip(f"addr add {site.outer6(1)}/64 dev vb nodad")
     # What B answers is to find its next hop.
     site.a.ip(f"addr add {site.outer6(2)}/64 dev {site.va} nodad")
@@ -229,26 +228,4 @@ ROWS = {
     ),
 }  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def told():
-    with sites(list(ROWS)) as made:
-        for site in made.values():
-            site.a.sysctl(f"net.ipv6.conf.{site.va}.disable_ipv6=0")
-        yield tell(ROWS, made)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_told(told, name):
-    check(ROWS[name], told.sites[name], told.reports[name])
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_mended])
-def test_mended(told, name):
-    assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-    assert told.after[name] == [], told.shown[name]
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.has_bystander])
-def test_what_worked_before_still_works(told, name):
-    assert told.bystanders[name], (told.shown[name], told.reports[name])
+told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)

@@ -2,14 +2,11 @@
 """Set-ups from the field, received: the tunnel that was meant, and advice that breaks nothing."""
 
 import socket
-from dataclasses import replace
 from itertools import count
-
-import pytest
 
 from gretrace.host.namespaces import entered
 from tests.frames import gre, ipv4, udp
-from tests.lab.field import SENT, Row, check, packets, pings_from_a, sites, tell
+from tests.lab.field import SENT, Row, packets, pings_from_a, prove
 
 NHRP = 0x2001
 SEQUENCE = count(7)
@@ -79,6 +76,12 @@ def numbered(site):
         site.send(site.packet(key=9, sequence=next(SEQUENCE)), times=1)
 
 
+def to_what_is_down(site):
+    """It was heard, and is set down before the packets come."""
+    site.b.ip("link set gre1 down")
+    site.send(site.packet(key=1))
+
+
 ROWS = {
     "checksum to be filled in, wrong key": Row(
         "key-mismatch", both_ends("key 1 csum", "key 2 csum"), pings_from_a,
@@ -134,8 +137,8 @@ ROWS = {
         command="link add", before=pings_from_a,
     ),
     "the tunnel has received and is down": Row(
-        "tunnel-down", both_ends("key 1", "key 1"), packets(key=1), before=pings_from_a,
-        command="link set gre1 up",
+        "tunnel-down", both_ends("key 1", "key 1"), to_what_is_down, before=pings_from_a,
+        command="link set gre1 up", flows=pings_from_a,
     ),
     "to the broadcast address of the subnet": Row(
         "local-mismatch", gre1(), to_broadcast, words=("20.{site.number}.1.255", "broadcast"),
@@ -173,36 +176,4 @@ ROWS = {
     ),
 }  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def told():
-    with sites(list(ROWS)) as made:
-        # A down tunnel that was heard: set down once it was.
-        down = "the tunnel has received and is down"
-        rows = dict(ROWS)
-        rows[down] = _set_down_before(rows[down])
-        yield tell(rows, made)
-
-
-def _set_down_before(row):
-    def send(site):
-        site.b.ip("link set gre1 down")
-        return row.send(site)
-
-    return replace(row, send=send, flows=pings_from_a)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_told(told, name):
-    check(ROWS[name], told.sites[name], told.reports[name])
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_mended])
-def test_mended(told, name):
-    assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-    assert told.after[name] == [], told.shown[name]
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.has_bystander])
-def test_what_worked_before_still_works(told, name):
-    assert told.bystanders[name], (told.shown[name], told.reports[name])
+told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)

@@ -10,8 +10,9 @@ import pytest
 
 from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv4, udp
-from tests.lab.field import Ping, ping_all, sites
+from tests.lab.field import sites
 from tests.lab.hosts import run
+from tests.lab.ping import Ping, ping_all
 from tests.lab.session import explain_drop
 from tests.lab.test_field_blind import (
     FORWARD,

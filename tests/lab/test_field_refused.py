@@ -3,11 +3,9 @@
 
 from ipaddress import ip_address
 
-import pytest
-
 from gretrace.wire.packet import internet_checksum
 from tests.frames import gre_packet, ipv6
-from tests.lab.field import Row, check, packets, pings_from_b, sites, tell
+from tests.lab.field import Row, packets, pings_from_b, prove
 from tests.lab.hosts import A, B, pair, run
 from tests.lab.session import explain_drop
 
@@ -130,27 +128,7 @@ ROWS = {
     ),
 }  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def told():
-    with sites(list(ROWS)) as made:
-        yield tell(ROWS, made)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_told(told, name):
-    check(ROWS[name], told.sites[name], told.reports[name])
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_mended])
-def test_mended(told, name):
-    assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-    assert told.after[name] == [], told.shown[name]
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.has_bystander])
-def test_what_worked_before_still_works(told, name):
-    assert told.bystanders[name], (told.shown[name], told.reports[name])
+told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)
 
 
 def test_a_full_table_of_conntrack():

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Set-ups from the field, sent: what keeps a tunnel from it, and advice that breaks nothing."""
 
-import pytest
-
-from tests.lab.field import Row, check, pings_from_b, sites, tell
+from tests.lab.field import Row, pings_from_b, prove
 
 STRANGER = "99.1.1.1"
 
@@ -128,24 +126,4 @@ ROWS = {
     ),
 }  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def told():
-    with sites(list(ROWS)) as made:
-        yield tell(ROWS, made)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_told(told, name):
-    check(ROWS[name], told.sites[name], told.reports[name])
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.is_mended])
-def test_mended(told, name):
-    assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-    assert told.after[name] == [], told.shown[name]
-
-
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.has_bystander])
-def test_what_worked_before_still_works(told, name):
-    assert told.bystanders[name], (told.shown[name], told.reports[name])
+told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)
