@@ -33,7 +33,9 @@ class DropLog:
         begins = [number for number, line in enumerate(lines) if BEGINS in line]
         found = (EVENT.search(line) for line in lines[begins[-1] if begins else 0 :])
         events = Counter(event.groups() for event in found if event)
-        names = _names(where[1] for _, place, _ in events if (where := ADDRESS.fullmatch(place)))
+        names = function_names(
+            where[1] for _, place, _ in events if (where := ADDRESS.fullmatch(place))
+        )
         return "\n".join(
             f"{count:6} {names.get(place.removeprefix('0x'), place)} {reason or ''} "
             f"of protocol {int(protocol):#06x}"
@@ -63,8 +65,8 @@ def drop_log():
         instance.rmdir()
 
 
-def _names(addresses):
-    """Name the function that each address is in."""
+def function_names(addresses):
+    """Name the function that each address is in; an address is 16 hexadecimal digits."""
     best = dict.fromkeys(addresses, ("0" * 16, "?"))
     if best:
         with KALLSYMS.open(encoding="ascii", errors="replace") as symbols:
