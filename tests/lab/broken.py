@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv6, udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop
 
@@ -88,7 +89,7 @@ def break_and_mend(fault):
         b.sysctl(*(f"net.ipv4.conf.{of}.rp_filter=0" for of in ("all", "gre1", "vb")))
         lan(b)
         fault.breaks(b)
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             send(a, b, fault)
             session.wait_for_packets(SENT)
             (report,) = session.reports

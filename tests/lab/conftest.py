@@ -16,9 +16,10 @@ import pytest
 from gretrace.engine import open_drops
 from gretrace.engine.btf import BTF_DIRECTORY
 from gretrace.engine.wanted import Wanted
+from gretrace.host import firewall
 from gretrace.host.features import has_gre
 from tests.lab import journal
-from tests.lab.session import ENGINE, causes_seen, running_sessions, warm_up
+from tests.lab.session import ENGINE, PATIENCE, causes_seen, running_sessions, warm_up
 from tests.lab.trace import drop_log
 
 outcomes = defaultdict(dict)  # by cause, and set-up of the field, of the tests that saw it
@@ -54,6 +55,18 @@ def compiled(kernel):  # noqa: ARG001 - it loads ip_gre
 @pytest.fixture(scope="session", autouse=True)
 def warm(kernel):  # noqa: ARG001 - it says why there is no lab
     warm_up()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient():
+    """Wait for nft however long it takes: how long it may, unit tests hold, and what it says, labs.
+
+    An emulated machine whose processors others need as well takes longer than any router.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(firewall, "PATIENCE", PATIENCE)
+        patch.setattr(firewall, "AT_ONCE", 2 * PATIENCE)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.frames import gre, gre_packet, ipv6, udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, A, B, hosts, pair, tunnel, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop
 
@@ -48,7 +49,7 @@ def test_a_tunnel_in_another_namespace():
         # What comes to mind first does not help: it receives where it was made.
         c.ip(f"link set gre1 netns {b.name}")
         b.ip(f"addr add {INNER_B}/30 dev gre1", "link set gre1 up")
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             a.send("va", gre_packet(A, B, key=5), times=SENT)
             moved = only(session)
             assert (moved["cause"], moved["tunnel"]) == ("wrong-netns", "gre1")
@@ -76,7 +77,7 @@ def test_the_fallback_device():
         tunnel_b(b, "key 1")
         tunnel(b, f"local {B6} remote {A6} key 1", kind="ip6gre", name="six")
         b.ip("link set gre0 up", "link set ip6gre0 up")
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             for packet in (wrong, refused, over_ipv6):
                 a.send("va", packet, times=SENT)
             session.wait_for_packets(3 * SENT)

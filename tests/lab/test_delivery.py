@@ -17,6 +17,7 @@ from tests.lab.broken import (
     inside6,
     with_ipv6,
 )
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel, tunnel_b
 from tests.lab.session import explain_drop, gretrace
 from tests.lab.test_respond import A6, B6, Kind, hear, listen
@@ -296,7 +297,7 @@ def test_keepalives_are_answered_as_advised(kind, breaks, function):
         wire_ipv6(a, b)
         tunnel(b, kind.attributes.removesuffix(" ttl 255"), kind=kind.kind)
         b.shell(breaks)
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             a.send("va", packet, times=SENT)
             session.wait_for_packets(SENT)
             (report,) = session.reports
@@ -336,7 +337,7 @@ def test_keepalives_that_a_program_drops_are_answered_once_it_is_gone(tmp_path):
             "tc qdisc add dev gre1 clsact && tc filter add dev gre1 ingress pref 5 matchall "
             "action drop"
         )
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             commands = ("ip link set dev gre1 xdpgeneric off", "tc filter show dev gre1 ingress")
             for number, expected in enumerate(commands, 1):
                 a.send("va", packet, times=SENT)
@@ -362,7 +363,7 @@ def compile_program(host, source, target):
 def test_tcp_segments_are_clamped_as_advised():
     """The SYN that the command rewrites is one on its way from the network behind."""
     segment = ipv4(INNER_A, FAR, 6, bytes(1380), fragment=0x4000)
-    with pair() as (a, b):
+    with pair() as (a, b), beside(a, b):
         tunnel_b(b)
         forwarding(b)
         b.ip(

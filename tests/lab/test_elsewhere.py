@@ -8,6 +8,7 @@ import pytest
 
 from gretrace.host.namespaces import entered
 from tests.frames import gre_packet, ipv4, udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop
 
@@ -51,7 +52,7 @@ def test_payloads_that_a_tunnel_does_not_take():
         b.ip(f"addr add {INNER_B}/32 dev lo")
         for number, (name, (kind, key)) in enumerate(kinds.items()):
             tunnel(b, f"local {B} remote 20.1.1.{10 + number} {key}", kind=kind, name=name)
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             for packet in packets.values():
                 a.send("va", packet, times=2)
             session.wait_for_packets(6)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every cause, broken on purpose: exactly that cause, and the fix that it prints mends it."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.frames import gre_packet
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, B, Host, pair, tunnel
 from tests.lab.recorded import recorded
 from tests.lab.session import Session, causes_seen, explain_drop
@@ -87,6 +89,7 @@ class Lab:
     b: Host
     session: Session
     remotes: dict[str, str]
+    works_on: Callable[[], None]  # of the tunnel beside
     expected: dict[str, str] = field(default_factory=dict)  # the cause of each remote so far
 
     def reports(self, remote):
@@ -99,8 +102,8 @@ def lab():
     with pair() as (a, b):
         b.ip(f"addr add {OTHER_B}/24 dev vb")
         a.ip(*(f"addr add {remote}/24 dev va" for remote in remotes.values()))
-        with explain_drop(b) as session:
-            lab = Lab(a, b, session, remotes)
+        with beside(a, b) as works_on, explain_drop(b) as session:
+            lab = Lab(a, b, session, remotes, works_on)
             yield lab
             # The end tells every count exactly: no ping through what was mended was dropped.
             assert session.stop() == (3 if lab.expected else 0), session.stderr
@@ -141,6 +144,7 @@ def test_cause_is_named_and_its_fix_mends(name, lab):
             assert words.replace("REMOTE", remote) in report["summary"]
         capture.agrees_with([report])
         _mend(b, report)
+        lab.works_on()
         if fault.cause in ("no-tunnel", "wrong-type"):
             b.ip(f"addr add {INNER_B}/30 dev gre1")
         assert a.ping(INNER_B, count=2)

@@ -2,6 +2,7 @@
 """What is said at the end, or in the beginning, of what no drop tells."""
 
 from tests.frames import gre_packet, udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, tunnel_b
 from tests.lab.session import explain_drop
 from tests.lab.test_delivery import compile_program
@@ -18,7 +19,7 @@ def test_the_fallback_took_what_a_tunnel_that_is_down_should_have():
     with pair() as (a, b):
         tunnel_b(b, up=False)
         b.ip("link set gre0 up", f"addr add {INNER_B}/32 dev lo")
-        with explain_drop(b) as session:
+        with beside(a, b), explain_drop(b) as session:
             a.send("va", packet, times=SENT)
             while b.received("gre0") < SENT:
                 pass

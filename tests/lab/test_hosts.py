@@ -10,6 +10,7 @@ import pytest
 from gretrace.host.namespaces import NAMED
 from tests.frames import gre_packet
 from tests.lab import journal
+from tests.lab.bystander import beside
 from tests.lab.conftest import DROPS
 from tests.lab.hosts import INNER_B, A, B, hosts, pair, tunnel_a, tunnel_b
 from tests.lab.session import explain_drop
@@ -103,3 +104,14 @@ def test_what_is_told_of_a_test_that_fails(request):
     assert a.name in journal.told(0)
     journal.begin_test()
     assert a.name not in journal.told(0)
+
+
+def test_what_is_advised_and_stops_a_tunnel_beside_is_noticed():
+    with pair() as (a, b):
+        with pytest.raises(AssertionError, match="has stopped"), beside(a, b):
+            b.shell("ip link del by0")
+        a.ip("link del by0")
+        b.ip("link set vb down")
+        # What did not work before is not asked for.
+        with beside(a, b):
+            pass

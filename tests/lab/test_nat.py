@@ -3,6 +3,7 @@
 
 from contextlib import contextmanager
 
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_A, INNER_B, hosts, tunnel, wire
 from tests.lab.recorded import recorded
 from tests.lab.session import explain_drop
@@ -11,7 +12,7 @@ A, B = "40.1.1.2", "30.1.1.2"
 ROUTER_A, ROUTER_B = "40.1.1.1", "30.1.1.1"
 NAT = (
     "table ip nat { chain out { type nat hook postrouting priority srcnat; "
-    "ip protocol gre oifname rb snat to 30.1.1.1; }; }"
+    "ip protocol gre ip saddr 40.1.1.0/24 oifname rb snat to 30.1.1.1; }; }"
 )
 
 
@@ -38,7 +39,12 @@ def test_without_nat_nothing_is_reported():
 
 
 def test_nat_is_named_and_its_fix_mends():
-    with routed(nat=True) as (a, _, b), recorded(b) as capture, explain_drop(b) as session:
+    with (
+        routed(nat=True) as (a, r, b),
+        beside(r, b, there="30.1.1.9", here=B, device="rb"),
+        recorded(b) as capture,
+        explain_drop(b) as session,
+    ):
         # A begins: had B begun, the router would let A's packets pass as answers.
         a.send_pings(INNER_B, count=3)
         session.wait_for_packets(3)

@@ -12,6 +12,7 @@ import pytest
 
 from gretrace.host.namespaces import entered
 from tests.frames import answer, gre, gre_packet, ipv4, ipv6, udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import INNER_B, A, B, hosts, pair, run, tunnel, wire
 from tests.lab.recorded import recorded
 from tests.lab.session import explain_drop
@@ -311,7 +312,7 @@ def send_to_group(b, *, loop=1):
 def test_ipv4():
     with pair() as (a, b):
         made = break_all(b, FAULTS, network="20.1.1.", local=B)
-        with recorded(b) as capture, explain_drop(b) as session:
+        with beside(a, b), recorded(b) as capture, explain_drop(b) as session:
             reports = see_all(session, a, made, more=lambda: loop_back(b))
             capture.agrees_with(session.reports)
             for one in made:
@@ -327,7 +328,7 @@ def test_ipv4():
 def test_ipv6(pair6):
     a, b = pair6
     made = break_all(b, FAULTS_6, network="fd00::", local=B6)
-    with recorded(b) as capture, explain_drop(b) as session:
+    with beside(a, b), recorded(b) as capture, explain_drop(b) as session:
         reports = see_all(session, a, made)
         capture.agrees_with(session.reports)
         for one in made:

@@ -8,6 +8,7 @@ forwarded packets must be explained alike.
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.lab.bystander import beside
 from tests.lab.hosts import A, B, hosts, wire
 from tests.lab.ping import Ping, ping_all
 from tests.lab.session import explain_drop
@@ -211,7 +212,7 @@ def lost(fault):
 
 
 def test_every_failure_to_send_is_named_and_mended():
-    with network() as (a, b, c):
+    with network() as (a, b, c), beside(a, b):
         with explain_drop(b) as session:
             assert not any(ping_all(failing(b, c), patience=1))
             session.wait_for(
