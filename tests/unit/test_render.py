@@ -7,6 +7,7 @@ import pytest
 from gretrace.explain.drops import tuple_of
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Report
+from gretrace.render.peers import vendors_words
 from gretrace.render.record import JsonReports, show_time, to_record
 from gretrace.render.text import FOOTER_LINES, TextReports, nothing_dropped
 from gretrace.verdicts import explain
@@ -40,8 +41,11 @@ def test_values_are_those_of_the_report():
     assert (record["flags"], record["protocol"], record["family"]) == (["key"], "0x0800", 4)
     assert record["inner"] == {"src": "10.10.10.2", "dst": "10.10.10.1", "protocol": 17}
     assert record["fix"][0]["where"] == "here"
+    words = vendors_words(report().verdict.finding.fix[1])
+    assert list(words) == ["cisco", "junos", "vyos", "linux"]
     assert record["fix"][1] == {
         "where": "peer", "command": None, "note": report().verdict.finding.fix[1].note,
+        "vendors": {name: list(lines) for name, lines in words.items()},
     }  # fmt: skip
     assert record["kernel"] == {
         "function": "gre_rcv", "module": "ip_gre", "reason": "NOT_SPECIFIED",

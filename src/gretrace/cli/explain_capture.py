@@ -45,6 +45,7 @@ def explain_capture(
     local: Address | None,
     key: int | str | None,
     count: int | None,
+    peer: str | None,
     **_live: object,
 ) -> int:
     """Explain a capture; all that could be read is shown before an error about the rest."""
@@ -66,7 +67,8 @@ def explain_capture(
             voice.note(f"interrupted; {reader.replayed.packets} packets were read until then")
         if failure and not reader.replayed.packets:
             raise failure
-        found = reader.replayed.received > 0 and reader.finish(open_output(output, color).reports())
+        reports = open_output(output, color).reports(peer=peer)
+        found = reader.replayed.received > 0 and reader.finish(reports)
         for remark in reader.remarks():
             voice.note(remark)
         if failure:

@@ -19,6 +19,7 @@ from gretrace.cli.options import (
     namespace_options,
     open_output,
     output_options,
+    peer_option,
 )
 from gretrace.cli.watched import open_tables, shed_privileges, wanted_packets
 from gretrace.engine import drop_reasons, open_drops
@@ -57,6 +58,7 @@ ONLY_LIVE = ("all_netns", "iif", "duration", "engine", "ready_file", "capacity")
 @filter_options
 @live_options
 @capacity_option
+@peer_option
 @click.pass_context
 def explain_drop(
     context: click.Context, /, *, capture: str | None, tunnels: str | None, **given: Any
@@ -94,6 +96,7 @@ def _watch(
     engine: str,
     ready_file: Path | None,
     capacity: int,
+    peer: str | None,
 ) -> int:
     voice = Voice(verbose)
     require_privilege()
@@ -120,7 +123,8 @@ def _watch(
                 voice.note(f"native XDP on {plain(name)} may drop GRE unseen")
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
-        follow(explainer, watch, open_output(output, color).reports(), limit=count, tell=voice.note)
+        reports = open_output(output, color).reports(peer=peer)
+        follow(explainer, watch, reports, limit=count, tell=voice.note)
         for words, packets in explainer.freed.most_common() if verbose else ():
             voice.note(f"{packets} packets were freed by design: {words}")
         found = explainer.total > 0

@@ -19,6 +19,7 @@ from gretrace.errors import UsageError
 from gretrace.model import Address
 from gretrace.render.door import line, put
 from gretrace.render.outputs import OUTPUTS, Output
+from gretrace.render.peers import VENDORS
 from gretrace.wire.keys import parse_key
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -127,6 +128,12 @@ capacity_option = click.option(
     show_default=True,
     metavar="N",
     help="Keep N kinds of packet apart; the rest is counted.",
+)
+
+peer_option = click.option(
+    "--peer",
+    type=click.Choice(list(VENDORS)),
+    help="Say what the peer is to change in this vendor's words; json has those of all.",
 )
 
 ready_file_option = click.option(

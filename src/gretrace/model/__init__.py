@@ -32,6 +32,8 @@ from gretrace.model.protocols import (
     Address,
 )
 from gretrace.model.report import (
+    Ask,
+    Change,
     Confidence,
     Fault,
     Finding,
@@ -59,6 +61,8 @@ __all__ = [
     "ETH_P_WCCP",
     "GRE",
     "Address",
+    "Ask",
+    "Change",
     "Confidence",
     "Decision",
     "Device",

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from gretrace.commands import Command
 from gretrace.model.drop import Drop, Tuple
+from gretrace.model.protocols import Address
 
 
 class Where(StrEnum):
@@ -23,6 +24,36 @@ class Confidence(StrEnum):
     LIKELY = "likely"
 
 
+class Change(StrEnum):
+    """What can be changed at the other end of a tunnel, whoever has made it."""
+
+    KEY = "key"  # to send this one
+    NO_KEY = "no key"
+    CHECKSUM = "checksum"
+    NO_CHECKSUM = "no checksum"
+    SEQUENCE = "sequence"  # to number packets
+    SOURCE = "source"  # to send from this address
+    DESTINATION = "destination"  # to send to this address; None: to one that only people know
+    MTU = "mtu"  # in bytes, of the tunnel or at least of IPv4 in it
+    MTU_IPV6 = "mtu of IPv6"  # of IPv6 in it
+    TOS = "tos"  # to take the outer TOS from the packet inside
+    MODE = "mode"  # to be of the kind that the peer is to be of
+    NO_KEEPALIVES = "no keepalives"
+    NO_CDP = "no CDP"
+    NO_TUNNEL = "no tunnel"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the other end is to change, for whoever knows how its vendor words that."""
+
+    change: Change
+    kind: str  # of tunnel that it has to be, as `ip link` names it
+    value: int | Address | None = None
+    # Whether the same is right for what it expects: many vendors have one setting for both ways.
+    both_ways: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Fix:
     """One way to mend the fault."""
@@ -30,6 +61,7 @@ class Fix:
     where: Where
     note: str
     command: Command | None = None
+    ask: Ask | None = None  # of the peer, where it is one setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ class Output(ABC):
         self._stream, self._color, self._width = stream, color, width
 
     @abstractmethod
-    def reports(self) -> Reports:
-        """Return what writes the reports of `explain-drop`."""
+    def reports(self, *, peer: str | None = None) -> Reports:
+        """Return what writes the reports of `explain-drop`, `peer` being the peers' vendor."""
 
     @abstractmethod
     def lookups(self, *, walks: bool) -> Lookups:
@@ -86,9 +86,9 @@ class Output(ABC):
 class TextOutput(Output):
     """Tables, blocks and lines, as a person reads them."""
 
-    def reports(self) -> Reports:
+    def reports(self, *, peer: str | None = None) -> Reports:
         """Write blocks, with counts that grow."""
-        return TextReports(self._stream, color=self._color, width=self._width)
+        return TextReports(self._stream, color=self._color, width=self._width, peer=peer)
 
     def lookups(self, *, walks: bool) -> Lookups:
         """Write a line each."""
@@ -120,7 +120,7 @@ class TextOutput(Output):
 class JsonOutput(Output):
     """One object a line, flushed per line; summaries are for people and left out."""
 
-    def reports(self) -> Reports:
+    def reports(self, *, peer: str | None = None) -> Reports:  # noqa: ARG002 - it has all vendors
         """Write an object each time that a count has grown."""
         return JsonReports(self._stream)
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
-from gretrace.model import Fix, Report, Total
+from gretrace.model import Fix, Report, Total, Where
 from gretrace.render.door import json_line, put
+from gretrace.render.peers import vendors_words
 
 
 def to_record(report: Report) -> dict[str, Any]:
@@ -31,11 +32,7 @@ def to_record(report: Report) -> dict[str, Any]:
         "tunnel": finding.tunnel,
         "summary": finding.summary,
         "evidence": list(finding.evidence),
-        "fix": [
-            {"where": fix.where.value, "command": command, "note": note}
-            for fix in finding.fix
-            for note, command in (advice(fix),)
-        ],
+        "fix": list(map(_fix, finding.fix)),
         "kernel": {
             "function": drop.place.function,
             "module": drop.place.module,
@@ -43,6 +40,14 @@ def to_record(report: Report) -> dict[str, Any]:
         },
         "confidence": finding.confidence.value,
     }
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    note, command = advice(fix)
+    record: dict[str, Any] = {"where": fix.where.value, "command": command, "note": note}
+    if fix.where is Where.PEER:
+        record["vendors"] = {name: list(lines) for name, lines in vendors_words(fix).items()}
+    return record
 
 
 def advice(fix: Fix) -> tuple[str, str | None]:

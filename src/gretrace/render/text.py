@@ -18,6 +18,8 @@ from gretrace.render.door import (
     line,
     take_back,
 )
+from gretrace.render.peers import VENDORS, vendors_words
+from gretrace.render.peers.vendor import TUNNEL
 from gretrace.render.record import advice, show_time
 from gretrace.render.summary import summary
 from gretrace.wire.keys import show_key
@@ -34,11 +36,15 @@ class TextReports:
     """Writes blocks as they come and keeps the counts below them up to date.
 
     On a terminal, `width` columns wide, the counts grow in place; elsewhere, where
-    `width` is None, each growth is a line.
+    `width` is None, each growth is a line. `peer` is the vendor in whose words the peer is told
+    what to change, a name of VENDORS.
     """
 
-    def __init__(self, stream: TextIO, *, color: bool, width: int | None) -> None:
+    def __init__(
+        self, stream: TextIO, *, color: bool, width: int | None, peer: str | None = None
+    ) -> None:
         self._stream = stream
+        self._peer = peer
         self._paint = Painter(color=color)
         self._width = width
         # Of the newest reports only: the others have no room in the footer.
@@ -86,7 +92,7 @@ class TextReports:
         if fault in self._explained and verdict.cause != "other":
             return self._paint((RED, "DROP"), f" {headline(report)}: as above"), EMPTY
         _keep(self._explained, fault, None)
-        return block(report, self._paint), EMPTY
+        return block(report, self._paint, self._peer), EMPTY
 
     def _draw_footer(self) -> None:
         if self._width:
@@ -124,7 +130,7 @@ def headline(report: Report) -> str:
     return " ".join(words)
 
 
-def block(report: Report, paint: Painter) -> Shown:
+def block(report: Report, paint: Painter, peer: str | None = None) -> Shown:
     """Explain one cause in full."""
     drop, finding = report.drop, report.verdict.finding
     tunnel = f" {finding.tunnel}" if finding.tunnel else ""
@@ -136,7 +142,7 @@ def block(report: Report, paint: Painter) -> Shown:
         paint("  ", (BOLD, finding.summary)),
         paint(_labelled("died", " -> ".join(finding.path)), (RED, " x")),
         *(paint(_labelled("" if i else "seen", said)) for i, said in enumerate(finding.evidence)),
-        *(line for fix in finding.fix for line in _fix_lines(fix, paint)),
+        *(line for fix in finding.fix for line in _fix_lines(fix, paint, peer)),
         paint((DIM, _labelled("kernel", kernel))),
         paint(_labelled("count", f"{report.count}, the first at {show_time(report.first_ns)}")),
     ]
@@ -156,12 +162,15 @@ def nothing_dropped(heard: Mapping[str, int]) -> Shown:
     return join(map(line, lines))
 
 
-def _fix_lines(fix: Fix, paint: Painter) -> list[Shown]:
+def _fix_lines(fix: Fix, paint: Painter, peer: str | None) -> list[Shown]:
     note, command = advice(fix)
     lines = [paint(_labelled(fix.where.value, note))]
-    if command:
-        lines.append(paint(_labelled("", ""), (GREEN, command)))
-    return lines
+    typed = [command] if command else []
+    if peer and (words := vendors_words(fix).get(peer)):
+        said = f"On {VENDORS[peer].title}, where {TUNNEL} stands for what the tunnel is called:"
+        lines.append(paint(_labelled("", said)))
+        typed += words
+    return lines + [paint(_labelled("", ""), (GREEN, text)) for text in typed]
 
 
 def _labelled(label: str, text: str) -> str:

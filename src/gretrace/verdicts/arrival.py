@@ -5,7 +5,7 @@ from gretrace.commands import ip_link, run, sysctl
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import LEAST_MTU
 from gretrace.kernel.settings import read_number, setting_name
-from gretrace.model import Finding, Fix, Tunnel, Where
+from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import outer, owner_name
 from gretrace.verdicts.registry import cause
@@ -84,6 +84,7 @@ def local_address_missing(case: Case) -> Finding | None:
                 Where.PEER,
                 f"Or, if this host has another address now, have {packet.remote} send to that, "
                 f"and change the local address of {tunnel.name}.",
+                ask=Ask(Change.DESTINATION, tunnel.kind),
             ),
         ),
         path=(device, "route", str(case.drop.place)),

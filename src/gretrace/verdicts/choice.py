@@ -8,6 +8,8 @@ from gretrace.kernel.kinds import DEFAULT_LIMIT, ERSPAN, erspan_version, unpacke
 from gretrace.kernel.lookup import Candidate, Mismatch
 from gretrace.kernel.receive import no_tunnel
 from gretrace.model import (
+    Ask,
+    Change,
     Confidence,
     Finding,
     Fix,
@@ -119,12 +121,13 @@ def make_tunnel(case: Case, note: str) -> Fix:
     query = case.missed
     if query is None:
         raise ValueError("no lookup was missed")
+    kind = unpacker_of(query.remote.version, query.protocol)
     if not case.can_be_local(query.local):
         return Fix(
             Where.PEER,
             f"Have the peer send to an address that is this host's alone: {query.local} is not.",
+            ask=Ask(Change.DESTINATION, kind.name),
         )
-    kind = unpacker_of(query.remote.version, query.protocol)
     # erspan_validate() of net/ipv4/ip_gre.c wants numbers, but for type I.
     is_numbered = query.protocol in ERSPAN and query.key is not None
     taken = {tunnel.name for tunnel in case.tables.tunnels} if case.tables else set()

@@ -7,7 +7,7 @@ from gretrace.commands import ip_link
 from gretrace.kernel import receive, stack
 from gretrace.kernel.kinds import FRAMES, Kind, erspan_version, kind_of, unpacker_of
 from gretrace.kernel.lookup import Mismatch
-from gretrace.model import Finding, Fix, Tunnel, Where
+from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import missed_lookup, near_miss, set_up
 from gretrace.verdicts.registry import cause
@@ -52,7 +52,15 @@ def wrong_type(case: Case) -> Finding | None:
         f"{tunnel.name} is a {tunnel.kind} tunnel, but the packets from {query.remote} carry "
         f"protocol {show_protocol(protocol)}, which only a {wanted.name} tunnel takes.",
         _make_anew(case, tunnel, wanted, protocol),
-        Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
+        _make_the_peers(tunnel),
+    )
+
+
+def _make_the_peers(tunnel: Tunnel) -> Fix:
+    return Fix(
+        Where.PEER,
+        f"Or make the peer's tunnel a {tunnel.kind} tunnel.",
+        ask=Ask(Change.MODE, tunnel.kind),
     )
 
 
@@ -88,7 +96,7 @@ def _unhandled(case: Case) -> Finding | None:
     described = describe_traffic(tunnel, traffic)
     fixes = [
         _make_anew(case, tunnel, wanted, protocol),
-        Fix(Where.PEER, f"Or make the peer's tunnel a {tunnel.kind} tunnel."),
+        _make_the_peers(tunnel),
     ]
     if traffic and traffic.received > traffic.received_while_watching:
         # It has received something before, which would be lost with it.

@@ -2,8 +2,9 @@
 """No tunnel between these two hosts, or one that knows a host by another address."""
 
 from gretrace.kernel import receive
+from gretrace.kernel.kinds import unpacker_of
 from gretrace.kernel.lookup import Mismatch
-from gretrace.model import Confidence, Finding, Fix, Where
+from gretrace.model import Ask, Change, Confidence, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import lookup_path, make_tunnel, missed_lookup, near_miss
 from gretrace.verdicts.registry import cause
@@ -48,6 +49,7 @@ def nat_remote(case: Case) -> Finding | None:
         Fix(
             Where.PEER,
             f"If {query.remote} is the peer's own, set its local address to {tunnel.remote}.",
+            ask=Ask(Change.SOURCE, tunnel.kind, tunnel.remote),
         ),
         certain=bool(traffic and traffic.sent and not traffic.received),
     )
@@ -64,6 +66,7 @@ def local_mismatch(case: Case) -> Finding | None:
     if not near or not query:
         return None
     tunnel = near.tunnel
+    ask = Ask(Change.DESTINATION, tunnel.kind, tunnel.local)
     if not case.can_be_local(query.local):
         kind = "a group" if query.local.is_multicast else "the broadcast address of a network"
         return missed_lookup(
@@ -72,7 +75,11 @@ def local_mismatch(case: Case) -> Finding | None:
             f"{tunnel.name} listens on {tunnel.local}, but {query.remote} sends to "
             f"{query.local}, {kind}, which no tunnel can have as its own.",
             None,
-            Fix(Where.PEER, f"Set the peer's remote (tunnel destination) to {tunnel.local}."),
+            Fix(
+                Where.PEER,
+                f"Set the peer's remote (tunnel destination) to {tunnel.local}.",
+                ask=ask,
+            ),
         )
     return missed_lookup(
         case,
@@ -83,7 +90,11 @@ def local_mismatch(case: Case) -> Finding | None:
             f"Listen on {query.local}.",
             change_command(case.netns, tunnel, local=query.local),
         ),
-        Fix(Where.PEER, f"Or set the peer's remote (tunnel destination) to {tunnel.local}."),
+        Fix(
+            Where.PEER,
+            f"Or set the peer's remote (tunnel destination) to {tunnel.local}.",
+            ask=ask,
+        ),
     )
 
 
@@ -115,7 +126,11 @@ def no_tunnel(case: Case) -> Finding | None:
         evidence=tuple(evidence),
         fix=(
             make_tunnel(case, "If this peer should have a tunnel, make one."),
-            Fix(Where.PEER, f"Otherwise remove the peer's tunnel to {query.local}."),
+            Fix(
+                Where.PEER,
+                f"Otherwise remove the peer's tunnel to {query.local}.",
+                ask=Ask(Change.NO_TUNNEL, unpacker_of(query.remote.version, query.protocol).name),
+            ),
         ),
         path=lookup_path(case),
         confidence=Confidence.LIKELY if case.checksum_unverified else Confidence.CERTAIN,

@@ -7,7 +7,7 @@ from gretrace.commands import HERE, ip_link, run, sysctl
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import ETHERNET_MTU, largest_segment
 from gretrace.kernel.settings import FORWARD, forwards, setting_name
-from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
+from gretrace.model import Address, Ask, Change, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.destination import martian_kind
 from gretrace.verdicts.ends import owner_name
@@ -172,11 +172,19 @@ def _shorten(case: Case, packet: Packet, route: Route, segment: int) -> tuple[Fi
         Where.PEER,
         f"Lower the MTU of the peer's tunnel to {route.mtu}: {shorter}; and let ICMP's “too big” "
         "reach the sender.",
+        ask=_ask_mtu(case, packet, route),
     )
     fits_a_link = packet.length <= ETHERNET_MTU and not into_tunnel
     others = (widen, lower) if fits_a_link else (lower,)
     known = packet.protocol == TCP
     return (clamp, *others) if known else others
+
+
+def _ask_mtu(case: Case, packet: Packet, route: Route) -> Ask | None:
+    """Ask the peer from whose tunnel it came, if it did."""
+    came = case.carrier if case.delivered else None
+    change = Change.MTU if packet.family == 4 else Change.MTU_IPV6
+    return Ask(change, came.kind, route.mtu) if came and route.mtu else None
 
 
 def _own_it(case: Case, destination: Address, device: str) -> Fix:

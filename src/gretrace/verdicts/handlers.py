@@ -3,10 +3,12 @@
 
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import FRAMES, kind_of
-from gretrace.model import Finding, Fix, Where
+from gretrace.model import Ask, Change, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_traffic, describe_tunnel, show_protocol
+
+CDP = 0x2000
 
 # What a protocol type tells of the peer, by who can do something about it.
 WAYS = {
@@ -15,7 +17,7 @@ WAYS = {
         0x0004: "It is what Linux calls a frame whose EtherType it cannot read (ETH_P_802_2): the "
         "peer answers keepalives with a program that leaves the type to its kernel. It should "
         "answer with protocol 0x0800.",
-        0x2000: "It announces itself to Cisco devices; on the peer, no cdp enable ends it.",
+        CDP: "It announces itself to Cisco devices; on the peer, no cdp enable ends it.",
     },
     Where.HERE: {
         0x00FE: "The peer speaks IS-IS through the tunnel: run a routing daemon that does (FRR's "
@@ -53,7 +55,7 @@ def no_handler(case: Case) -> Finding | None:
             *([traffic] if traffic else []),
             "The tunnel took the packet, and the kernel then had no handler for its protocol.",
         ),
-        fix=(Fix(where, note),),
+        fix=(Fix(where, note, ask=Ask(Change.NO_CDP, tunnel.kind) if protocol == CDP else None),),
         path=(tunnel.name, "decapsulated", case.drop.place.function),
         tunnel=tunnel.name,
     )

@@ -8,10 +8,10 @@ is no sound GRE without a reason, so the header decides.
 
 from gretrace.commands import HERE, run
 from gretrace.kernel import receive
-from gretrace.kernel.kinds import GRE_BASE, MODULES
+from gretrace.kernel.kinds import GRE_BASE, MODULES, unpacker_of
 from gretrace.kernel.receive import DEMUX_MINIMUM, VERSION_BITS
 from gretrace.kernel.stack import no_module
-from gretrace.model import Confidence, Finding, Fix, GreHeader, Packet, Tunnel, Where
+from gretrace.model import Ask, Change, Confidence, Finding, Fix, GreHeader, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_packet, describe_tunnel, show_protocol
@@ -201,6 +201,7 @@ def bad_checksum(case: Case) -> Finding | None:
 
 def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Finding:
     evidence = [describe_packet(packet)]
+    protocol = packet.gre.protocol if packet.gre else 0
     if tunnel:
         evidence += [
             describe_tunnel(tunnel),
@@ -228,6 +229,7 @@ def _wrong_checksum(case: Case, packet: Packet, tunnel: Tunnel | None) -> Findin
                 Where.PEER,
                 "Or send none: take csum (ocsum) off the peer's tunnel, and off ours, where "
                 "it has icsum.",
+                ask=Ask(Change.NO_CHECKSUM, unpacker_of(packet.family, protocol).name),
             ),
             *([here] if here else []),
         ),

@@ -5,7 +5,7 @@ from gretrace.commands import respond, sysctl
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.settings import assignments, missing_for_keepalives
-from gretrace.model import Finding, Fix, Where
+from gretrace.model import Ask, Change, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.programs import show_filters, take_off_xdp
 from gretrace.verdicts.registry import cause
@@ -33,7 +33,11 @@ def keepalive_unanswered(case: Case) -> Finding | None:
         fix=(
             *_clear_the_way(case, device),
             *([_by_itself(case, missing)] if missing else []),
-            Fix(Where.PEER, "Or turn the peer's keepalives off."),
+            Fix(
+                Where.PEER,
+                "Or turn the peer's keepalives off.",
+                ask=Ask(Change.NO_KEEPALIVES, tunnel.kind),
+            ),
         ),
         path=(device, "decapsulated", "keepalive", str(case.drop.place)),
         tunnel=tunnel.name,

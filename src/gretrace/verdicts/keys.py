@@ -3,7 +3,7 @@
 
 from gretrace.kernel import receive
 from gretrace.kernel.lookup import Mismatch
-from gretrace.model import Finding, Fix, Tunnel, Where
+from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import missed_lookup, near_miss
 from gretrace.verdicts.registry import cause
@@ -27,6 +27,7 @@ def key_mismatch(case: Case) -> Finding | None:
         Fix(
             Where.PEER,
             f"Or send {show_key(tunnel.ikey)}: that is the peer's okey (on Cisco, tunnel key).",
+            ask=_ask_key(tunnel),
         ),
     )
 
@@ -44,7 +45,11 @@ def key_missing(case: Case) -> Finding | None:
         f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
         "carry no key.",
         _take_key(case, tunnel, None),
-        Fix(Where.PEER, f"Or send {show_key(tunnel.ikey)}: set it as the peer's okey."),
+        Fix(
+            Where.PEER,
+            f"Or send {show_key(tunnel.ikey)}: set it as the peer's okey.",
+            ask=_ask_key(tunnel),
+        ),
     )
 
 
@@ -61,8 +66,17 @@ def key_unexpected(case: Case) -> Finding | None:
         f"{tunnel.name} has no key, but the packets from {query.remote} "
         f"carry {show_key(query.key)}.",
         _take_key(case, tunnel, query.key),
-        Fix(Where.PEER, "Or send no key: remove the peer's okey (on Cisco, no tunnel key)."),
+        Fix(
+            Where.PEER,
+            "Or send no key: remove the peer's okey (on Cisco, no tunnel key).",
+            ask=_ask_key(tunnel),
+        ),
     )
+
+
+def _ask_key(tunnel: Tunnel) -> Ask:
+    change = Change.NO_KEY if tunnel.ikey is None else Change.KEY
+    return Ask(change, tunnel.kind, tunnel.ikey, both_ways=tunnel.ikey == tunnel.okey)
 
 
 def _take_key(case: Case, tunnel: Tunnel, key: int | None) -> Fix:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gretrace.commands import ip_link
 from gretrace.kernel import receive
 from gretrace.kernel.stack import cut_short
-from gretrace.model import Finding, Fix, Tunnel, Where
+from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.choice import LOOKED_UP
 from gretrace.verdicts.registry import cause
@@ -52,7 +52,15 @@ def checksum_policy(case: Case) -> Finding | None:
         f"{summary} {'one' if wanted else 'none'}.",
         (
             Fix(Where.HERE, note, change_command(case.netns, tunnel, **changes)),
-            Fix(Where.PEER, peer),
+            Fix(
+                Where.PEER,
+                peer,
+                ask=Ask(
+                    Change.NO_CHECKSUM if wanted else Change.CHECKSUM,
+                    tunnel.kind,
+                    both_ways=tunnel.icsum == tunnel.ocsum,
+                ),
+            ),
         ),
     )
 
@@ -80,6 +88,7 @@ def sequence_policy(case: Case) -> Finding | None:
             Fix(
                 Where.PEER,
                 "Or number the packets there (oseq; on Cisco, tunnel sequence-datagrams).",
+                ask=Ask(Change.SEQUENCE, tunnel.kind, both_ways=tunnel.oseq),
             ),
         ),
     )
@@ -152,6 +161,7 @@ def _marked(case: Case, tunnel: Tunnel, source: str, destination: str) -> Findin
                 Where.PEER,
                 "Or the peer sets the outer ECN bits by itself: have it copy them from the inner "
                 "packet (RFC 6040), and give the tunnel no TOS whose lowest two bits are set.",
+                ask=Ask(Change.TOS, tunnel.kind),
             ),
         ),
     )

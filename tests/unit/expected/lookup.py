@@ -66,6 +66,7 @@ EXPECTED = {
     "key-mismatch, and down": (case(keyed(2), tunnel(key=1, up=False)), "gre1"),
     "wrong-type": (case(keyed(1), tunnel(key=1, kind="gretap")), "gre1"),
     "no-tunnel": (case(keyed(1)), None),
+    "no-tunnel, sent to a group": (case(gre_packet(A, "224.0.0.9", key=1)), None),
     "no-tunnel, two things differ": (case(NATTED, tunnel(key=2)), None),
     "no-tunnel, the peer is heard": (case(NATTED, tunnel(key=1), traffic={10: HEARD}), None),
     "no-tunnel, several fell silent": (
@@ -111,6 +112,7 @@ EXPECTED = {
         "gre1",
     ),
     "no-handler": (_unhandled(0x2001, bytes(30)), "gre1"),
+    "no-handler, CDP": (_unhandled(0x2000, bytes(30)), "gre1"),
     "no-handler, no EtherType": (_unhandled(4, bytes(30)), "gre1"),
     "key-mismatch, several": (
         case(keyed(9), *(tunnel(f"gre{n}", key=n, ifindex=10 + n) for n in range(1, 6))),
