@@ -125,7 +125,9 @@ def test_many_rules_and_many_forged_packets_do_not_hold_it_up():
         (summary,) = (r["summary"] for r in session.reports if r["key"] == 10**9)
         too_busy = soon() > SOON and "as nft takes longer than" in summary
         assert too_busy or "the policy drop of chain in" in summary
-        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used < 8
+        # Two programs that share a core take longer for the same.
+        limit = 8 * soon() / SOON
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used < limit
 
 
 def test_the_end_is_heard_amid_very_many_kinds():

@@ -74,6 +74,7 @@ def drops(kernel, request):  # noqa: ARG001 - it says why there is no lab
     with drop_log() as log:
         request.config.stash[DROPS] = log
         yield
+        del request.config.stash[DROPS]
 
 
 @pytest.hookimpl(tryfirst=True)

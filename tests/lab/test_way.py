@@ -32,6 +32,7 @@ from tests.lab.test_differential import (
     TEB,
     THEIRS,
     WCCP,
+    brought_up,
     lab,
     random_tunnel,
 )
@@ -70,9 +71,8 @@ def make_table(rng, host):
     """Make random tunnels; returns how, to be printed."""
     lines = [f"link del group {GROUP}"]
     for number in range(rng.randrange(2, TUNNELS_AT_MOST)):
-        lines.append(random_line(rng, f"t{number}"))
-        if rng.random() < 0.9:
-            lines.append(f"link set t{number} up")
+        line = random_line(rng, f"t{number}")
+        lines.append(brought_up(line) if rng.random() < 0.9 else line)
     lines += [
         f"link set {name} {'up' if rng.random() < 0.2 else 'down'}"
         for version in (4, 6)

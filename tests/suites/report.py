@@ -17,6 +17,7 @@ class Outcome:
     engine: str
     exit_code: int
     seconds: float  # all of it, boot and end included
+    processor: float = 0  # seconds of processors that it took
     boot: float = 0
     collection: float = 0
     counts: dict[str, int] = field(default_factory=dict)  # passed, failed, skipped
@@ -96,16 +97,18 @@ def table(head, rows):
 
 def where_time_went(outcomes, slowest=10):
     """Tell the minutes of each suite, and the slowest tests of all."""
-    rows = [
-        (o.suite, *(f"{s:.0f}" for s in (o.boot, o.collection, sum(o.tests.values()), o.seconds)))
+    spent = {
+        o.suite: (o.boot, o.collection, sum(o.tests.values()), o.seconds, o.processor)
         for o in outcomes
-    ]
+    }
+    spent["together"] = [sum(row[column] for row in spent.values()) for column in range(5)]
+    rows = [(name, *(f"{seconds:.0f}" for seconds in row)) for name, row in spent.items()]
     tests = sorted(
         ((seconds, o.suite, name) for o in outcomes for name, seconds in o.tests.items()),
         reverse=True,
     )
     return (
-        table(("seconds of", "boot", "collection", "tests", "all"), rows)
+        table(("seconds of", "boot", "collection", "tests", "all", "processor"), rows)
         + "\n\n"
         + table(
             ("seconds", "suite", f"slowest {slowest} tests"),

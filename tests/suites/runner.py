@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keep two suites running at once until none is left, and kernels being fetched meanwhile."""
+"""Keep some suites running at once until none is left, and kernels being fetched meanwhile."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 from tests.suites.plan import LAB, PACKAGES
 from tests.suites.report import Outcome, read_results
 
-AT_ONCE = 2
+# One more than the processors that CI has: a fifth of a suite's time it waits for something.
+AT_ONCE = 3
 GUEST_TIMEOUT = 3000  # seconds
 LOGS = Path(".cache/test")
 PYTEST = ".venv/bin/pytest"
@@ -55,6 +57,12 @@ def causes_of(suite):
 def fetches(suites):
     """What must be fetched, once each: (kernel, options), in the order of its use."""
     return list(dict.fromkeys((s.kernel, s.options) for s in suites if s.kernel))
+
+
+def processor_seconds():
+    """What all the children that have ended took of the processors, with their own children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @dataclass
@@ -133,17 +141,20 @@ class Runner:
             if not one.suite.kernel and time.time() - one.started > one.suite.timeout:
                 self.say(f"--- {one.suite.name}: not done in {one.suite.timeout} s, ended")
                 one.kill()
+            before = processor_seconds()
             if one.process.poll() is not None:
                 self.running.remove(one)
-                self.end(one.suite, one.process.returncode, one.started)
+                used = processor_seconds() - before
+                self.end(one.suite, one.process.returncode, one.started, used)
 
-    def end(self, suite, exit_code, started):
+    def end(self, suite, exit_code, started, used=0):
         self.outcomes.append(
             Outcome(
                 suite=suite.name,
                 kernel=suite.kernel or os.uname().release,
                 engine=suite.engine,
                 exit_code=exit_code,
+                processor=used,
                 may_skip=not suite.kernel,
                 **read_results(results_of(suite), started, time.time()),
             )

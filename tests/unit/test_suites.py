@@ -3,6 +3,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -154,8 +155,10 @@ def test_the_tables_say_what_failed_and_what_was_slow(tmp_path):
     assert re.search(r"6\.12 +auto +ok +2 passed\n", said)
     assert re.search(r"6\.12 +auto +FAILED +2 passed, 2 failed\n", said)
     assert said.endswith("4 tests passed, 1 of 2 suites failed")
-    times = where_time_went([good])
-    assert re.search(r"6\.12-a +40 +10 +20 +75\n", times)
+    both = replace(good, processor=60), replace(bad, suite="b", processor=7)
+    times = where_time_went(both)
+    assert re.search(r"6\.12-a +40 +10 +20 +75 +60\n", times)
+    assert re.search(r"together +80 .* 150 +67\n", times)
     assert times.index("test_one") < times.index("test_two[x.y]")
 
 
@@ -208,6 +211,13 @@ def test_a_kernel_that_cannot_be_fetched_fails_its_suite_and_no_other(fake):
     assert "fetch broken" in said
     assert "ran" not in said
     assert "other" in said
+
+
+def test_the_processors_that_each_took_are_counted(fake):
+    busy = "import time; t = time.process_time()\nwhile time.process_time() < t + 0.5: pass"
+    outcomes, _ = fake(("idle", "", "import time; time.sleep(0.5)"), ("busy", "", busy))
+    assert outcomes["idle"].processor < 0.3
+    assert 0.5 <= outcomes["busy"].processor < 0.8
 
 
 def test_tests_that_hang_are_ended_with_all_that_they_started(fake):
