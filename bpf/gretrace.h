@@ -54,7 +54,7 @@ struct gre_tuple {
 	__u32 netns; /* inode of the network namespace */
 	__u32 netns_cookie; /* low half of SO_NETNS_COOKIE: an inode is used again; 0: none here */
 	__u32 ifindex;
-	__u32 gre_key; /* valid when gre_flags has the K bit, or with LOOKUP_SESSION_KEY */
+	__u32 gre_key; /* valid with the K bit of gre_flags or LOOKUP_SESSION_KEY; of MPLS the label */
 	__u8 remote[16]; /* source of the IP header */
 	__u8 local[16]; /* its destination */
 	__u16 gre_flags; /* first 16 bits of the GRE header, 0 where there is none */

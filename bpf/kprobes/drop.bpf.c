@@ -132,6 +132,24 @@ static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
 		__sync_fetch_and_add(&death->overflow, 1);
 }
 
+/* Notes what a packet is that has no GRE header. */
+static __always_inline void note_protocol(const struct sk_buff *skb, const struct view *view,
+					  struct gre_tuple *tuple)
+{
+	__be32 entry;
+
+	tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
+	if (tuple->gre_protocol != ETH_P_MPLS_UC && tuple->gre_protocol != ETH_P_MPLS_MC)
+		return;
+	/* A label may look like the beginning of an IP header. */
+	__builtin_memset(tuple->remote, 0, sizeof(tuple->remote));
+	__builtin_memset(tuple->local, 0, sizeof(tuple->local));
+	tuple->family = tuple->protocol = 0;
+	if (view->size >= sizeof(entry) &&
+	    !bpf_probe_read_kernel(&entry, sizeof(entry), view->start))
+		tuple->gre_key = bpf_ntohl(entry) & MPLS_LABEL;
+}
+
 /*
  * Finds what a packet has to do with a tunnel, and fills the key with it; returns whether it has
  * anything. `view` then begins at the outermost header that is left.
@@ -187,7 +205,7 @@ static __always_inline bool describe(const struct sk_buff *skb, const struct net
 	if (payload && tuple->protocol == GRE_PROTOCOL)
 		parse_gre(view, payload, tuple);
 	else if (!(tuple->marks & DROP_BRIDGED))
-		tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
+		note_protocol(skb, view, tuple);
 	if ((tuple->gre_flags & GRE_CSUM) && is_unsummed(skb))
 		tuple->marks |= DROP_UNSUMMED;
 	if (READ(skb, _skb_refdst))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gretrace.engine.decode import is_sent
 from gretrace.explain.tally import tuple_of
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Place, Report
+from gretrace.model import Label, Place, Report
 from gretrace.render.record import to_record
 from gretrace.render.text import Painter, block
 from gretrace.verdicts import CAUSES, explain
@@ -39,6 +39,7 @@ DEATHS = st.sampled_from([
         (("neigh_invalidate",), None, (*UNSPECIFIED, "NEIGH_FAILED")),
         (("__netif_receive_skb_core",), None, (*UNSPECIFIED, "TC_INGRESS", "UNHANDLED_PROTO")),
         (("netif_receive_generic_xdp", "do_xdp_generic"), None, (*UNSPECIFIED, "XDP")),
+        (("mpls_forward",), "mpls_router", UNSPECIFIED),
         (("kfree_skb_list_reason",), None, UNSPECIFIED),
         (("ip_local_deliver_finish",), None, (*UNSPECIFIED, "IP_NOPROTO")),
         (("a_function_of_tomorrow",), None, (*UNSPECIFIED, "A_REASON_OF_TOMORROW")),
@@ -94,7 +95,7 @@ SETTINGS = st.dictionaries(
         f"net.ipv4.conf.{of}.{leaf}"
         for of in ("all", "vb", "gre1")
         for leaf in ("rp_filter", "accept_local", "forwarding")
-    ]),
+    ] + ["net.mpls.conf.gre1.input", "net.mpls.platform_labels"]),
     st.integers(0, 2),
 )  # fmt: skip
 
@@ -104,7 +105,8 @@ SETTINGS = st.dictionaries(
     packet=SOUND | CUT | MARRED,
     tunnels=TUNNELS,
     host=st.builds(
-        FakeHost, SETTINGS, ROUTES, own=st.sampled_from([(), (B, B6)]), chains=st.none()
+        FakeHost, SETTINGS, ROUTES, own=st.sampled_from([(), (B, B6)]), chains=st.none(),
+        labels=st.sampled_from([None, (), (1, 16)]),
     ),
     death=DEATHS,
     ifindex=st.sampled_from([VB, GRE1]),
@@ -112,10 +114,11 @@ SETTINGS = st.dictionaries(
         name: st.booleans() for name in ("on_tunnel", "is_routed", "is_pulled")
     }),
     is_marked=st.booleans(),
-    protocol=st.sampled_from([None, 0x0800, 0x86DD, 0x6558, 4]),
+    protocol=st.sampled_from([None, 0x0800, 0x86DD, 0x6558, 4, 0x8847]),
+    label=st.none() | st.builds(Label, st.integers(0, 32), st.booleans()),
 )  # fmt: skip
 def test_one_verdict_and_no_error(
-    packet, tunnels, host, death, ifindex, marks, is_marked, protocol
+    packet, tunnels, host, death, ifindex, marks, is_marked, protocol, label
 ):  # fmt: skip
     place, reason = death
     parsed = parse_packet(packet)
@@ -123,7 +126,7 @@ def test_one_verdict_and_no_error(
     judged = at(
         packet, *tunnels,
         iif="gre1" if ifindex == GRE1 else "vb",
-        host=host, place=place, reason=reason, ifindex=ifindex, protocol=protocol,
+        host=host, place=place, reason=reason, ifindex=ifindex, protocol=protocol, label=label,
         is_sent=is_sent(place, is_marked), **marks,
     )  # fmt: skip
     claims = [c.name for c in CAUSES if not c.last_resort and c.recognise(judged)]

@@ -31,7 +31,14 @@ DOORS = {
     "click": {"cli"},
     "tabulate": {"render"},
     "ctypes": {"engine", "host.namespaces", "host.privileges"},
-    "socket": {"host.neighbours", "host.netlink", "host.ipsec", "live", "keepalive.trial"},
+    "socket": {
+        "host.neighbours",
+        "host.netlink",
+        "host.ipsec",
+        "host.mpls",
+        "live",
+        "keepalive.trial",
+    },
     "subprocess": {"host.firewall"},
 }
 

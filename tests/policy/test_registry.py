@@ -46,6 +46,7 @@ CONTRACT = [
     "keepalive-unanswered",
     "health-check-unanswered",
     "no-handler",
+    "mpls",
     "martian-destination",
     "forwarding-off",
     "ipv6-disabled",

@@ -31,6 +31,14 @@ class FakeHost(Nowhere):
     neighbours: dict[str, str] = field(default_factory=dict)
     rule: RefusingRule | None = None
     protection: Ipsec = field(default_factory=Ipsec)
+    labels: tuple[int, ...] | None = None  # that there are routes for; None: not known
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def has_label(self, label):
+        return None if self.labels is None else label in self.labels
+
+    def module_state(self, module):
+        return self.modules.get(module)
 
     def ipsec(self):
         return self.protection

@@ -9,7 +9,7 @@ from gretrace.verdicts import explain
 from gretrace.verdicts.words import change_command
 from tests.frames import gre_packet
 from tests.unit.cases import A, B, case, tunnel
-from tests.unit.expected import delivery, elsewhere, filtering, header, lookup, refused
+from tests.unit.expected import delivery, elsewhere, filtering, header, labels, lookup, refused
 
 
 def finding(family, name):
@@ -193,3 +193,30 @@ def test_on_the_way_out_a_rule_is_one_of_that_hook():
     leaving = finding(filtering, "firewall, on the way out of another device")
     assert "at postrouting or egress" in leaving.summary
     assert 'oifname "lan0" ip saddr' in leaving.fix[0].command.text
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("mpls", "sysctl -w net.mpls.conf.gre1.input=1"),
+        ("mpls, no route", "ip -f mpls route add 100 dev lo"),
+        (
+            "mpls, no room for the label",
+            "sysctl -w net.mpls.platform_labels=1024 && ip -f mpls route add 300 dev lo",
+        ),
+        ("mpls, more labels", None),
+        ("mpls, explicit null", "sysctl -w net.mpls.platform_labels=1024"),
+        ("mpls, reserved", None),
+        (
+            "mpls, the module is not loaded",
+            (
+                "modprobe mpls_router && sysctl -w net.mpls.conf.gre1.input=1 && "
+                "sysctl -w net.mpls.platform_labels=1024 && ip -f mpls route add 100 dev lo"
+            ),
+        ),
+        ("mpls, it has been loaded since", None),
+        ("mpls, there is no module", None),
+    ],
+)
+def test_mpls_gets_as_far_as_it_can(name, command):
+    assert commands(labels, name) == [command]

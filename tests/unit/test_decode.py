@@ -15,7 +15,7 @@ from gretrace.engine.contract import (
     LookupStats,
 )
 from gretrace.engine.decode import decode_decision, decode_drop, decode_lookup_entry, parse_place
-from gretrace.model import Place
+from gretrace.model import Label, Place
 from tests.frames import gre, gre_packet, ipv4
 
 A, B = "20.1.1.2", "20.1.1.1"
@@ -192,3 +192,37 @@ def test_bytes_that_are_missing_are_zeros():
     assert decode_decision(whole[:40], 0).netns == 5
     assert decode_decision(whole + b"more", 0) == decode_decision(whole, 0)
     assert decode_lookup_entry(b"", b"", 0).count == 0
+
+
+def labelled(sample, entry, protocol=0x8847):
+    key, stats, place = records(sample, marks=DropMark.ON_TUNNEL, place=b"mpls_forward+0x1/0x2")
+    key = DropKey.from_buffer_copy(key)
+    key.tuple.gre_protocol, key.tuple.gre_key = protocol, entry
+    return decode_drop(bytes(key), stats, place, REASONS, 0)
+
+
+@pytest.mark.parametrize("protocol", [0x8847, 0x8848])
+@pytest.mark.parametrize(
+    ("value", "is_last"), [(100, True), (100, False), (0, True), (0x45000, True), (0xFFFFF, False)]
+)
+def test_a_label_is_read(value, is_last, protocol):
+    entry = value << 12 | is_last << 8
+    # With a time to live, and what could be taken for the rest of an IP header.
+    sample = (entry | 64).to_bytes(4, "big") + bytes(16)
+    drop = labelled(sample, entry, protocol)
+    assert drop.label == Label(value, is_last)
+    assert (drop.packet, drop.protocol) == (None, protocol)
+
+
+def test_what_is_left_of_mpls_without_labels_has_none():
+    inside = ipv4(A, B, 17, bytes(8))
+    assert labelled(inside, int.from_bytes(inside[:4], "big") & 0xFFFFF100).label is None
+    assert labelled(b"\0\0\1", 0).label is None
+
+
+def test_what_a_gre_header_announces_is_no_label():
+    key, stats, place = records(gre_packet(A, B, protocol=0x8847))
+    key = DropKey.from_buffer_copy(key)
+    key.tuple.gre_protocol, key.tuple.family = 0x8847, 4
+    drop = decode_drop(bytes(key), stats, place, REASONS, 0)
+    assert (drop.label, drop.packet.gre.protocol) == (None, 0x8847)

@@ -15,6 +15,7 @@ from tests.unit.expected import (
     elsewhere,
     filtering,
     header,
+    labels,
     lookup,
     refused,
     sending,
@@ -28,7 +29,7 @@ def keyed(key):
     return gre_packet(A, B, key=key)
 
 
-FAMILIES = (arrival, delivery, elsewhere, filtering, header, lookup, refused, sending)
+FAMILIES = (arrival, delivery, elsewhere, filtering, header, labels, lookup, refused, sending)
 EXPECTED = {name: expected for family in FAMILIES for name, expected in family.EXPECTED.items()}
 
 

@@ -22,8 +22,18 @@ from gretrace.engine.contract import (
     ResponderOutcome,
 )
 from gretrace.kernel import receive, send
-from gretrace.model import Address, Decision, Drop, Keepalive, Packet, Place, Tuple
-from gretrace.wire.packet import parse_packet
+from gretrace.model import (
+    MPLS,
+    Address,
+    Decision,
+    Drop,
+    Keepalive,
+    Label,
+    Packet,
+    Place,
+    Tuple,
+)
+from gretrace.wire.packet import IPV4_MIN, internet_checksum, parse_packet
 
 # "gre_rcv+0x12d/0x560 [ip_gre]"; compilers add ".isra.0", ".constprop.0", ".cold" to a name.
 _SYMBOL = re.compile(
@@ -37,6 +47,8 @@ _UNSUMMED, _IN_UDP, _BRIDGED = (
     int(mark) for mark in (DropMark.UNSUMMED, DropMark.IN_UDP, DropMark.BRIDGED)
 )
 _PLACES_AT_MOST = 1024
+# An entry of a stack of labels (RFC 3032, section 2.1).
+LABEL_SIZE, LAST_LABEL = 4, 0x100
 
 
 def decode_drop(
@@ -53,7 +65,9 @@ def decode_drop(
     s = DropStats.from_buffer_copy(stats.ljust(ctypes.sizeof(DropStats), b"\0"))
     seen, marks = k.tuple, k.tuple.marks
     named = parse_place(place, k.location)
-    packet = parse_packet(bytes(s.sample)[: s.sample_length], s.length, in_udp=marks & _IN_UDP != 0)
+    sample, is_mpls = bytes(s.sample)[: s.sample_length], seen.gre_protocol in MPLS
+    is_mpls = is_mpls and not (seen.gre_flags or seen.family)
+    packet = None if is_mpls else parse_packet(sample, s.length, in_udp=marks & _IN_UDP != 0)
     if packet and packet.gre and marks & _UNSUMMED:
         # The bytes do not say it yet, and the kernel does not ask them (skb_csum_unnecessary()).
         packet = replace(packet, gre=replace(packet.gre, checksum_valid=True))
@@ -74,12 +88,21 @@ def decode_drop(
         is_sent=not k.leaving_by and is_sent(named, marks & _SENT_MARK != 0),
         leaving_by=k.leaving_by,
         below=_outer(seen) if marks & _BRIDGED else None,
+        label=_label(sample, seen.gre_key) if is_mpls else None,
     )
     if packet and packet.gre and receive.is_refusal(drop, packet.family):
         # A tunnel refuses a packet after its checksum was found right.
         gre = replace(packet.gre, checksum_valid=True if packet.gre.has_checksum else None)
         return replace(drop, packet=replace(packet, gre=gre))
     return drop
+
+
+def _label(sample: bytes, entry: int) -> Label | None:
+    """Read an entry of a stack of labels; None where the kernel had taken off the last of them."""
+    size = (sample[0] & 0xF) * 4 if sample and sample[0] >> 4 == 4 else 0
+    if len(sample) < LABEL_SIZE or (size >= IPV4_MIN and not internet_checksum(sample[:size])):
+        return None
+    return Label(entry >> 12, is_last=bool(entry & LAST_LABEL))
 
 
 def _outer(seen: GreTuple) -> Tuple:

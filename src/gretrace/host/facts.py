@@ -7,6 +7,7 @@ from pathlib import Path
 from gretrace.host.features import module_state
 from gretrace.host.firewall import Rulesets
 from gretrace.host.ipsec import read_ipsec
+from gretrace.host.mpls import has_label
 from gretrace.host.namespaces import entered
 from gretrace.host.others import OtherNamespaces
 from gretrace.host.tunnels import TunnelTable
@@ -37,6 +38,7 @@ class Host:
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._devices: dict[int, Device | None] = {}
+        self._labels: dict[int, bool | None] = {}
         self._ruleset: Ruleset | None = None
         self._ipsec: Ipsec | None = None
         self._elsewhere: Elsewhere | None = None
@@ -102,6 +104,12 @@ class Host:
         if ifindex not in self._addresses:
             self._addresses[ifindex] = self._table.addresses(ifindex)
         return self._addresses[ifindex]
+
+    def has_label(self, label: int) -> bool | None:
+        """Whether there is a route for a label of MPLS; None where the kernel does not say."""
+        if label not in self._labels:
+            self._labels[label] = has_label(self._table.namespace, label)
+        return self._labels[label]
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""

@@ -10,6 +10,14 @@ Read: TypeAlias = Callable[[str], str | None]
 FORWARD = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
+LABELS = "net.mpls.platform_labels"  # how many labels of MPLS there can be routes for
+
+
+def mpls_input(device: str) -> str:
+    """Name the setting that lets MPLS in on a device, as sysctl(8) takes it."""
+    return f"net.mpls.conf.{device.replace('.', '/')}.input"
+
+
 def setting_name(device: str, leaf: str, family: int = 4) -> str:
     """Name a setting of a device, or of `all`, as sysctl(8) takes it."""
     # A device's name may have dots, which sysctl(8) wants as slashes.

@@ -102,6 +102,12 @@ def no_protocol(_: Stay) -> bool | None:
     return None
 
 
+@step(Free(("mpls_forward",)))
+def mpls_refused(_: Stay) -> bool | None:
+    """MPLS is not let in on its device, or cannot be sent on (net/mpls/af_mpls.c)."""
+    return None
+
+
 @step(
     Free(("ip_rcv*",), reasons=("PKT_TOO_SMALL", "HDR_TRUNC"), family=4),
     Free(("ip6_rcv*", "ipv6_rcv*"), reasons=("PKT_TOO_SMALL", "HDR_TRUNC"), family=6),
@@ -280,8 +286,8 @@ NETFILTER = (
     *(netfilter_output, netfilter_postrouting, netfilter_egress),
 )
 _STEPS = (
-    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, ipv6_disabled, cut_short),
-    *(wrong_ip_checksum, netfilter_prerouting),
+    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, mpls_refused, ipv6_disabled),
+    *(cut_short, wrong_ip_checksum, netfilter_prerouting),
     *(martian_source, reverse_path_filter, no_forwarding, no_route),
     *(netfilter_input, no_module, ipsec_policy, netfilter_forward, too_big_to_forward),
     *(netfilter_output, netfilter_postrouting, netfilter_egress, tc_egress),

@@ -49,6 +49,9 @@ class Surroundings(Protocol):
     def refusing_rule(self, remote: Address, source: Address | None) -> RefusingRule | None:
         """Return the rule by which the way to an address is refused, but for the main table."""
 
+    def has_label(self, label: int) -> bool | None:
+        """Whether there is a route for a label of MPLS; None where that is not known."""
+
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
 
@@ -94,6 +97,10 @@ class Nowhere:
 
     def refusing_rule(self, _remote: Address, _source: Address | None) -> RefusingRule | None:
         """Know of no rule."""
+        return None
+
+    def has_label(self, _label: int) -> bool | None:
+        """Know of no label."""
         return None
 
     def firewall(self) -> Ruleset:

@@ -9,6 +9,7 @@ there is no key field, which is not the same as key 0.
 from gretrace.model.drop import (
     Decision,
     Drop,
+    Label,
     Place,
     Tuple,
 )
@@ -26,9 +27,11 @@ from gretrace.model.protocols import (
     ETH_P_ERSPAN2,
     ETH_P_IP,
     ETH_P_IPV6,
+    ETH_P_MPLS_UC,
     ETH_P_TEB,
     ETH_P_WCCP,
     GRE,
+    MPLS,
     Address,
 )
 from gretrace.model.report import (
@@ -57,9 +60,11 @@ __all__ = [
     "ETH_P_ERSPAN2",
     "ETH_P_IP",
     "ETH_P_IPV6",
+    "ETH_P_MPLS_UC",
     "ETH_P_TEB",
     "ETH_P_WCCP",
     "GRE",
+    "MPLS",
     "Address",
     "Ask",
     "Change",
@@ -74,6 +79,7 @@ __all__ = [
     "GreHeader",
     "Inner",
     "Keepalive",
+    "Label",
     "Packet",
     "Place",
     "RefusingRule",

@@ -31,6 +31,14 @@ class Tuple:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """The outermost label of MPLS (RFC 3032)."""
+
+    value: int
+    is_last: bool  # what follows is no label
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Packets that died alike: same place, same reason, same tuple, same device."""
 
@@ -52,6 +60,7 @@ class Drop:
     leaving_by: int = 0
     # A bridge handed it up: what the outer header said, which still lay before the frame.
     below: Tuple | None = None
+    label: Label | None = None  # of MPLS
     netns_cookie: int = 0  # low 32 bits of SO_NETNS_COOKIE; 0: not known
 
 

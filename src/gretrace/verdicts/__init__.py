@@ -17,6 +17,7 @@ from gretrace.verdicts import (  # noqa: F401
     header,
     keepalive,
     keys,
+    labels,
     leaving,
     links,
     nbma,

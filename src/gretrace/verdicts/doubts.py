@@ -29,6 +29,7 @@ DOUBTS = {
     "malformed-gre": (CERTAIN, "whether the sender or the way made it so"),
     "martian-destination": (CERTAIN, "what makes the peer send to it"),
     "martian-source": (CERTAIN, "who else has the address"),
+    "mpls": (CERTAIN, "where the label should lead; which labels lay behind it"),
     "mtu": (CERTAIN, "whether the sender heard of it by ICMP"),
     "multicast-loop": (CERTAIN, "which program sends to the group"),
     "nat-remote": (EITHER, "whether NAT or the peer itself changed the source"),

@@ -3,7 +3,7 @@
 
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import FRAMES, kind_of
-from gretrace.model import Ask, Change, Finding, Fix, Where
+from gretrace.model import MPLS, Ask, Change, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_traffic, describe_tunnel, show_protocol
@@ -39,7 +39,7 @@ def no_handler(case: Case) -> Finding | None:
     tunnel, protocol = case.carrier, case.drop.protocol
     if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
-    if protocol is None or protocol in FRAMES:
+    if protocol is None or protocol in FRAMES or protocol in MPLS:
         return None
     shown = show_protocol(protocol)
     traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))

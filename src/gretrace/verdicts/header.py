@@ -139,7 +139,8 @@ def unsupported_version(case: Case) -> Finding | None:
     if not packet or not packet.gre:
         return None
     version = packet.gre.version
-    if not version:
+    # What is too short is dropped before its version is looked at (gre_rcv() of gre_demux.c).
+    if not version or _is_short(packet):
         return None
     meaning = "that is PPTP (RFC 2637)" if version == PPTP else "no RFC has it"
     return Finding(

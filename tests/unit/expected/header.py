@@ -69,6 +69,10 @@ EXPECTED = {
     "malformed-gre, a bare keepalive answer": (at(answer(A, B), tunnel(), place=DEMUX), None),
     "malformed-gre, the same with a key": (at(answer(A, B, key=1), place=DEMUX), None),
     "malformed-gre, too short": (at(ipv4(A, B, 47, gre(b"xyz")), tunnel(), place=DEMUX), None),
+    "malformed-gre, too short, of version 1": (
+        at(gre_packet(A, B, flags=0x4001)[:24], place=DEMUX),
+        None,
+    ),
     "malformed-gre, no header at all": (at(ipv4(A, B, 47, b"xy"), place=DEMUX), None),
     "malformed-gre, a reserved bit": (at(gre_packet(A, B, flags=0x08), place=DEMUX), None),
     "malformed-gre, all of it built in": (
