@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 from tests.mutants.operators import mutants
@@ -56,6 +57,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="script/mutate")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folders or modules")
     parser.add_argument("--again", action="store_true", help="only what survived the last time")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="every N-th mutant")
     given = parser.parse_args(arguments)
     paths = modules(given.paths or [Path(folder) for folder in settings["modules"]])
     listed, left = known(LIST.read_text()), []
@@ -64,13 +66,15 @@ def main(arguments):
         if (given.again)
         else None
     )
-    total = Counter()
+    total, number = Counter(), count()
 
     def report(trials, paths):
         for path in paths:
             counts, started = Counter(), time.monotonic()
             for mutant in mutants(path):
                 if last is not None and mutant.key not in last:
+                    continue
+                if next(number) % given.one_in:
                     continue
                 outcome = trials.try_out(mutant)
                 counts[outcome] += 1
@@ -91,11 +95,12 @@ def main(arguments):
         if p.name not in settings["leave-out"]
     ]
     run(paths, tests, report)
-    if last is None:
+    whole = last is None and given.one_in == 1
+    if whole:
         LAST.parent.mkdir(exist_ok=True)
         LAST.write_text(json.dumps(left))
     unknown = [key for key in left if key not in listed]
-    stale = [key for key in listed if key[0] in paths and key not in left] if last is None else []
+    stale = [key for key in listed if key[0] in paths and key not in left] if whole else []
     for key in stale:
         print(f"\nlisted, but does not survive:\n{shown(key)}")
     print(
