@@ -75,3 +75,14 @@ def test_from_one_line_of_pipx_to_check_is_quick_and_small(built, bare):
     assert seconds < 60
     assert grown < 60
     assert "gretrace 0" in bare.run("/root/.local/bin/gretrace", "--version")
+
+
+def test_uv_installs_it_too(built, bare):
+    # After pipx: uv itself comes by it.
+    bare.install("libbpf1", "pipx")
+    bare.run("pipx", "install", "uv")
+    shutil.copy(built.wheel, bare.path / "root" / built.wheel.name)
+    environment = {"UV_TOOL_BIN_DIR": "/root/uv-bin", "UV_PYTHON_DOWNLOADS": "never"}
+    bare.run("/root/.local/bin/uv", "tool", "install", f"/root/{built.wheel.name}", **environment)
+    assert "gretrace 0" in bare.run("/root/uv-bin/gretrace", "--version")
+    assert "libbpf 1." in bare.run("/root/uv-bin/gretrace", "check", code=None)
