@@ -7,7 +7,7 @@ Nothing here takes signals, prints, or changes the host.
 import os
 import select
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from ipaddress import ip_address
 from typing import Any, TypeAlias
@@ -18,7 +18,6 @@ from gretrace.engine.wanted import Wanted
 from gretrace.errors import GretraceError, PrerequisiteError, UsageError
 from gretrace.explain.drops import BURST, TICK, Explainer
 from gretrace.explain.reading import Reader, scene_of_tunnels
-from gretrace.explain.tally import Identity
 from gretrace.host.features import require_privilege
 from gretrace.host.namespaces import Namespace, find_namespace, own_namespace
 from gretrace.host.tables import TunnelTables
@@ -153,7 +152,7 @@ class _Kept:
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
-    def show(self, _identity: Identity, report: Report) -> None:
+    def show(self, _identity: Hashable, report: Report) -> None:
         self.reports.append(report)
 
     def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:

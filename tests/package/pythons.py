@@ -15,7 +15,7 @@ from tests.package.roots import CACHE, PROJECT, Root, sources
 DEBIAN = {"3.11": "12", "3.13": "13", "3.14": "sid"}
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 TESTS = ("tests/unit", "tests/contract")
-TOOLS = ("pytest", "hypothesis")
+TOOLS = ("pytest", "hypothesis", "prometheus_client")
 # What builds the objects, and what the tests call.
 PACKAGES = ("bpftool", "clang", "llvm", "make", "libbpf-dev", "iproute2", "python3-venv")
 # In the folder of the sources; its words are the interpreter, and what pip installs.

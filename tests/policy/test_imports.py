@@ -17,7 +17,7 @@ LAYERS = [
     {"engine", "host", "capture", "live"},
     {"keepalive"},
     {"explain", "lookups", "checks"},
-    {"library"},
+    {"library", "service"},
     {"cli"},
 ]
 # The package itself names, for type checkers, what it imports from there when it is asked for.
@@ -29,6 +29,7 @@ DOORS = {
     "dpkt": {"capture"},
     "pyroute2": {"host.iproute", "host.routes", "host.rules", "host.tunnels", "keepalive.trial"},
     "click": {"cli"},
+    "prometheus_client": {"service.metrics"},
     "tabulate": {"render"},
     "ctypes": {"engine", "host.namespaces", "host.privileges"},
     "socket": {
@@ -36,8 +37,10 @@ DOORS = {
         "host.netlink",
         "host.ipsec",
         "host.mpls",
+        "host.qdiscs",
         "live",
         "keepalive.trial",
+        "service.http",
     },
     "subprocess": {"host.firewall"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gretrace.errors import PrerequisiteError
-from gretrace.host import others
+from gretrace.host import census, others
 from gretrace.host.namespaces import Namespace
 from gretrace.host.others import OtherNamespaces
 from gretrace.kernel.lookup import Tables
@@ -64,8 +64,8 @@ def made(monkeypatch):
     def make(links, **more):
         world = World(links, **more)
         monkeypatch.setattr(others, "all_namespaces", world.namespaces)
-        monkeypatch.setattr(others, "entered", world.entered)
-        monkeypatch.setattr(others, "Links", world.make)
+        monkeypatch.setattr(census, "entered", world.entered)
+        monkeypatch.setattr(census, "Links", world.make)
         monkeypatch.setattr(
             others, "read_tunnel", lambda link, _kind, inode, _names: replace(
                 tunnel(link.name, ifindex=link.index), netns=inode

@@ -20,6 +20,7 @@ COMMANDS = {
     "explain-drop": "Say why GRE packets are dropped, live.",
     "lookup": "Show which tunnel the kernel chooses, live or for a packet.",
     "respond": "Answer the peer's keepalives.",
+    "serve": "Stay, and count drops by cause and tunnel, for Prometheus.",
     "tunnels": "List GRE tunnels, their keys, errors and responders.",
 }
 
@@ -67,10 +68,10 @@ def version() -> str:
     except PrerequisiteError:
         libbpf = "no libbpf"
     release = os.uname().release
-    return f"gretrace {gretrace.__version__} ({_commit()}), {libbpf}, Linux {release}"
+    return f"gretrace {gretrace.__version__} ({commit()}), {libbpf}, Linux {release}"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return which commit was built; `git archive` and setup.py write it."""
     text = Path(gretrace.__file__).with_name("commit.txt").read_text().strip()
     return "a checkout" if text.startswith("$") else f"commit {text[:12]}"

@@ -73,6 +73,10 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
     return decorate
 
 
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Say on stderr what the kernel said too."
+)
+
 output_options = options(
     click.option(
         *("-o", "--output"),
@@ -88,7 +92,7 @@ output_options = options(
         show_default=True,
         help="auto is on a terminal without NO_COLOR.",
     ),
-    click.option("-v", "--verbose", is_flag=True, help="Say on stderr what the kernel said too."),
+    verbose_option,
 )
 
 namespace_option = click.option(
@@ -144,19 +148,25 @@ ready_file_option = click.option(
     help="Make this file, empty, once attached.",
 )
 
+duration_option = click.option(
+    "--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop."
+)
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    envvar="GRETRACE_ENGINE",
+    help="core needs the kernel's BTF; bcc does without, and compiles when it starts.",
+)
+
 live_options = options(
-    click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop."),
+    duration_option,
     click.option(
         *("-c", "--count"), type=click.IntRange(min=1), metavar="N", help="Stop after N packets."
     ),
-    click.option(
-        "--engine",
-        type=click.Choice(ENGINES),
-        default="auto",
-        show_default=True,
-        envvar="GRETRACE_ENGINE",
-        help="core needs the kernel's BTF; bcc does without, and compiles when it starts.",
-    ),
+    engine_option,
     ready_file_option,
 )
 

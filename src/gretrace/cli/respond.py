@@ -12,6 +12,7 @@ from gretrace.cli.manual import NAMESPACES, Documented
 from gretrace.cli.options import (
     Voice,
     announce_ready,
+    duration_option,
     namespace_option,
     open_output,
     output_options,
@@ -72,7 +73,7 @@ DIALECTS = {"nat": ResponderDialect.NAT, "inside": ResponderDialect.INSIDE}
 @click.option("--force", is_flag=True, help="Replace a program of others on the hook.")
 @click.option("--watch", is_flag=True, help="Stay, and attach to each tunnel that is created.")
 @click.option("--follow", is_flag=True, help="Stay, and show keepalives as they come.")
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Then stop.")
+@duration_option
 @ready_file_option
 @namespace_option
 @output_options

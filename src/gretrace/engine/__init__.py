@@ -68,6 +68,10 @@ class DropTable(Protocol):
     def lost(self) -> Lost:
         """Read what was lost so far."""
 
+    @property
+    def in_table(self) -> int:
+        """How many kinds the table held at the last look."""
+
     def close(self) -> None:
         """Detach and free everything."""
 

@@ -57,7 +57,7 @@ class Drops:
         # Of the last look: what was read, that count of its generation, and whether it is over.
         self._entries: list[tuple[bytes, bytes]] = []
         self._baseline = self._counted
-        self._is_last = False
+        self._is_last, self._read_last = False, 0
         self._places: dict[int, bytes] = {}
         with ExitStack() as stack:
             stack.enter_context(closing(probe))
@@ -79,6 +79,7 @@ class Drops:
         """Read what was counted, and make the descriptor unreadable again."""
         self._wakeup.take()
         self._entries, self._baseline = self._read(), self._counted
+        self._read_last = len(self._entries)
         # What is taken out will not be read again.
         self._is_last = len(self._entries) > self._crowded
         if self._is_last:
@@ -112,6 +113,11 @@ class Drops:
             where = DeathKey.from_buffer_copy(key)
             unkept.append(Unkept(self._places[where.location], where.reason, overflow))
         return Lost(tuple(unkept), self._missed(), self._symbols.hidden)
+
+    @property
+    def in_table(self) -> int:
+        """How many kinds the table held at the last look."""
+        return self._read_last
 
     def close(self) -> None:
         """Detach and free everything; a second time it does nothing."""

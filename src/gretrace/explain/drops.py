@@ -3,7 +3,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -15,7 +15,7 @@ from gretrace.engine.wanted import Wanted
 from gretrace.explain.faults import Faults
 from gretrace.explain.losses import Losses
 from gretrace.explain.swallowed import find_swallowed
-from gretrace.explain.tally import Identity, Totals, tuple_of
+from gretrace.explain.tally import Sums, Totals, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
 from gretrace.host.others import OtherNamespaces
@@ -41,13 +41,13 @@ PAUSE, REST = 3, 8
 AT_ONCE = 256
 
 # What a report is known by, the report as it is now, and whether it is new.
-Seen: TypeAlias = tuple[Identity, Report, bool]
+Seen: TypeAlias = tuple[Hashable, Report, bool]
 
 
 class Output(Protocol):
     """Where reports go."""
 
-    def show(self, identity: Identity, report: Report) -> None:
+    def show(self, identity: Hashable, report: Report) -> None:
         """Show a report that is new, or whose count has grown, to whoever reads it now."""
 
     def finish(self, totals: Iterable[Total], heard: Mapping[str, int]) -> None:
@@ -65,6 +65,7 @@ class Explainer:
         load_reasons: Callable[[], Mapping[int, str]],
         rulesets: Rulesets | None = None,
         others: OtherNamespaces | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self._drops = drops
         self._tables = tables
@@ -72,7 +73,7 @@ class Explainer:
         self._load_reasons = load_reasons
         # Taken once, or the first sight of a drop would move with every adjustment of the clock.
         self._clock_offset = time.time_ns() - time.monotonic_ns()
-        self.totals = Totals()
+        self.totals: Sums = sums or Totals()
         # Packets that were freed by design, by the words that say so.
         self.freed: Counter[str] = Counter()
         self.faults = Faults()
@@ -156,6 +157,7 @@ class Explainer:
             return
         for table in self._tables.opened():
             for drop, verdict, tunnel in find_swallowed(table, self._taken):
+                self._taken[drop.netns, drop.ifindex] += drop.count
                 yield self.totals.add(
                     drop,
                     verdict,
@@ -267,11 +269,11 @@ class _Teller:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._grown: dict[Identity, Report] = {}
+        self._grown: dict[Hashable, Report] = {}
 
     def tell(self, seen: Iterator[Seen], *, is_due: bool) -> None:
         """Show what was seen in one look, a few at a time; keep what may not be shown yet."""
-        shown: set[Identity] = set()
+        shown: set[Hashable] = set()
         while few := list(islice(seen, AT_ONCE)):
             latest = {identity: report for identity, report, _ in few}
             new = {identity for identity, _, is_new in few if is_new}
@@ -287,6 +289,6 @@ class _Teller:
         """Show what was kept."""
         self._tell_kept(but=set())
 
-    def _tell_kept(self, *, but: set[Identity]) -> None:
+    def _tell_kept(self, *, but: set[Hashable]) -> None:
         for identity in [kept for kept in self._grown if kept not in but]:
             self._output.show(identity, self._grown.pop(identity))

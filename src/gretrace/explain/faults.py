@@ -13,6 +13,10 @@ class Faults:
         self._known: dict[Fault, None] = {}
         self._told = 0
 
+    def __len__(self) -> int:
+        """How many different ones there were so far."""
+        return len(self._known)
+
     def note(self, faults: Iterable[Fault]) -> None:
         """Keep what went wrong in a verdict."""
         self._known.update(dict.fromkeys(fault for fault in faults if fault.is_ours))

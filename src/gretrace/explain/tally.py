@@ -3,13 +3,13 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import count as count_up
 from itertools import islice
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Tables
@@ -51,6 +51,27 @@ REPORTS_AT_MOST = 1 << 17
 VARIANTS_AT_MOST = 8
 # When there are more, so many go at once: to find them takes a look at all.
 LEAVE_AT_ONCE = 1 << 12
+
+
+class Sums(Protocol):
+    """Where drops that were judged are added up."""
+
+    packets: int
+
+    def add(
+        self,
+        drop: Drop,
+        verdict: Verdict,
+        seen: Tuple,
+        *,
+        count: int,
+        iif: str | None,
+        namespace: str | None,
+    ) -> tuple[Hashable, Report, bool]:
+        """Add `count` drops; return what they add up to, known by what, and whether it is new."""
+
+    def __iter__(self) -> Iterator[Total]:
+        """Yield each sum."""
 
 
 class Totals:

@@ -3,14 +3,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from gretrace.commands import Netns
-from gretrace.errors import GretraceError
+from gretrace.host.census import read_links
 from gretrace.host.gre_link import place_of, read_tunnel
-from gretrace.host.namespaces import Namespace, all_namespaces, entered
-from gretrace.host.netlink import Link, Links
+from gretrace.host.namespaces import Namespace, all_namespaces
+from gretrace.host.netlink import Link
 from gretrace.kernel.kinds import KINDS
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.surroundings import Elsewhere
@@ -62,34 +61,17 @@ class OtherNamespaces:
         begin = self._clock()
         others = [each for each in all_namespaces() if each.inode != own.inode]
         found: list[tuple[int, Netns, Tables]] = []
-        looked_into, room = 0, LINKS_AT_MOST
-        for namespace in others:
-            if self._is_late(begin):
-                break
-            try:
-                links = self._links_of(namespace, room, begin)
-            except (GretraceError, OSError):
-                # It is gone, or may not be entered.
-                looked_into += 1
-                continue
+        left_out = 0
+        for namespace, links in read_links(others, LINKS_AT_MOST, lambda: self._is_late(begin)):
             if links is None:
-                continue
-            looked_into += 1
-            room -= len(links)
-            if tunnels := _tunnels(links, namespace.inode):
+                left_out += 1
+            elif tunnels := _tunnels(links, namespace.inode):
                 found.append((namespace.inode, namespace.reached, Tables(tunnels)))
         end = self._clock()
-        left_out = len(others) - looked_into
         return _Reading(end + REST * (end - begin), own.inode, found, left_out)
 
     def _is_late(self, begin: float) -> bool:
         return self._clock() >= begin + PATIENCE or self._stopped()
-
-    def _links_of(self, namespace: Namespace, room: int, begin: float) -> list[Link] | None:
-        with entered(namespace):
-            links = Links()
-        with closing(links):
-            return links.dump_some(room, lambda: self._is_late(begin))
 
 
 def _tunnels(links: list[Link], inode: int) -> list[Tunnel]:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`serve` on the kernel that is running, which need have no GRE for that."""
+
+import os
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gretrace.host.namespaces import entered
+from tests.bpf.native import GRETRACE
+from tests.children import piped
+from tests.frames import gre_packet
+from tests.lab.hosts import A, B, pair
+from tests.scraped import samples, scrape
+
+if os.geteuid() != 0:
+    pytest.skip("loading BPF programs needs root", allow_module_level=True)
+
+PROMTOOL = shutil.which("promtool")
+
+
+@contextmanager
+def serving(host, *options):
+    """Run it in a host; inside the block it is ready."""
+    host.ip("link set lo up")
+    with entered(host.namespace):
+        process = piped([GRETRACE, "serve", *options], bufsize=0)
+    with process:
+        process.hear(b"ready")
+        yield process
+
+
+def drops(found):
+    return sum(value for series, value in found.items() if series[0] == "gretrace_drops_total")
+
+
+def wait_for_drops(host, count):
+    deadline = time.monotonic() + 30
+    while drops(found := samples(scrape(host))) < count:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return found
+
+
+def test_a_scan_is_counted_exactly_and_makes_no_series():
+    with pair() as (a, b), serving(b, "--capacity", "4096") as process:
+        a.send("va", gre_packet(A, B, key=1), times=3)
+        before = wait_for_drops(b, 3)
+        send = a.sender("va")
+        for key in range(20_000):
+            send(gre_packet(A, B, key=key))
+        lost = ("gretrace_unexplained_drops_total",)
+        deadline = time.monotonic() + 60
+        while drops(found := samples(scrape(b))) + found[lost] < 20_003:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)
+        assert drops(found) + found[lost] == 20_003
+        assert found["gretrace_unseen_drops_total",] == 0
+        assert found.keys() == before.keys()
+        process.terminate()
+        assert process.wait() == 0
+
+
+def test_it_reads_the_kernel_once_a_second_whoever_asks():
+    with pair() as (_, b), serving(b):
+        looked = ("gretrace_exposition_timestamp_seconds",)
+        began = time.monotonic()
+        seen = {samples(scrape(b))[looked] for _ in range(40)}
+        assert len(seen) <= 2 + (time.monotonic() - began)
+
+
+def test_what_a_scrape_gives_is_closed_again():
+    with pair() as (_, b), serving(b) as process:
+        scrape(b)
+        fds = Path(f"/proc/{process.pid}/fd")
+        before = len(list(fds.iterdir()))
+        for _ in range(30):
+            scrape(b)
+        deadline = time.monotonic() + 10
+        while len(list(fds.iterdir())) > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed (Debian's prometheus)")
+def test_promtool_has_nothing_to_say():
+    with pair() as (a, b), serving(b):
+        a.send("va", gre_packet(A, B, key=1), times=3)
+        wait_for_drops(b, 3)
+        told = subprocess.run(
+            [PROMTOOL, "check", "metrics"], input=scrape(b), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
