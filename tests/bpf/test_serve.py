@@ -73,6 +73,21 @@ def test_it_reads_the_kernel_once_a_second_whoever_asks():
         assert len(seen) <= 2 + (time.monotonic() - began)
 
 
+def test_a_file_alone_is_written_without_listening_and_taken_away(tmp_path):
+    path = tmp_path / "gretrace.prom"
+    with pair() as (_, b), serving(b, "--textfile", path) as process:
+        deadline = time.monotonic() + 30
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert ("gretrace_unseen_drops_total",) in samples(path.read_text())
+        with pytest.raises(ConnectionRefusedError):
+            scrape(b)
+        process.terminate()
+        assert process.wait() == 0
+        assert not list(tmp_path.iterdir())
+
+
 def test_what_a_scrape_gives_is_closed_again():
     with pair() as (_, b), serving(b) as process:
         scrape(b)

@@ -21,12 +21,13 @@ from gretrace.errors import UsageError
 from gretrace.host.census import Census, Counted
 from gretrace.host.namespaces import NAMED, Namespace
 from gretrace.model import Finding, Responder, Verdict
-from gretrace.service import http
+from gretrace.service import http, textfile
 from gretrace.service.http import Server
 from gretrace.service.ledger import NOWHERE, Ledger
 from gretrace.service.metrics import Exposition, State
 from gretrace.service.page import FRESH, Page
 from gretrace.service.places import Places, label_of
+from gretrace.service.textfile import Textfile
 from tests.unit.cases import A, B, drop, tunnel
 from tests.unit.test_explain import FakeTable, FakeTables
 
@@ -306,3 +307,51 @@ def test_the_page_of_metrics_has_them_all():
         if not family.name.startswith("gretrace_process_"):
             suffix = "_total" if family.type == "counter" else ""
             assert f"`{family.name}{suffix}`" in documented
+
+
+def test_the_file_is_whole_at_any_time_and_gone_at_the_end(tmp_path):
+    path = tmp_path / "gretrace.prom"
+    now = 0.0
+    file = Textfile(path, lambda: now)
+    assert file.due == 0
+    assert not list(tmp_path.iterdir())
+    file.put(b"x 1\n")
+    assert path.read_bytes() == b"x 1\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert file.due == textfile.PERIOD
+    # Whoever reads it meanwhile has the old one to its end.
+    with path.open("rb") as reader:
+        file.put(b"x 2\n")
+        assert reader.read() == b"x 1\n"
+    assert list(tmp_path.iterdir()) == [path]
+    file.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_that_lies_in_wait_is_not_followed(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "gretrace.prom"
+    victim.write_text("kept")
+    file = Textfile(path)
+    file._fresh.symlink_to(victim)
+    path.symlink_to(victim)
+    file.put(b"x 1\n")
+    assert victim.read_text() == "kept"
+    assert not path.is_symlink()
+
+
+def test_what_cannot_be_written_is_said_and_tried_again(tmp_path):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    file = Textfile(folder / "gretrace.prom")
+    folder.rmdir()
+    file.put(b"x 1\n")
+    assert "cannot write" in file.trouble
+    folder.mkdir()
+    file.put(b"x 1\n")
+    assert file.trouble is None
+
+
+@pytest.mark.parametrize(("name", "words"), [("x.txt", ".prom"), ("no/x.prom", "cannot write")])
+def test_a_file_that_cannot_serve_is_refused_at_once(tmp_path, name, words):
+    with pytest.raises(UsageError, match=words):
+        Textfile(tmp_path / name)

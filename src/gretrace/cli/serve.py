@@ -58,6 +58,8 @@ def read_listen(text: str) -> tuple[str, int]:
         "http://127.0.0.1:9947/metrics.",
         "gretrace serve --all-netns --listen 192.0.2.1:9947": "Of all namespaces, to be fetched "
         "from another host; whoever reaches the address can read it.",
+        "gretrace serve --textfile /var/lib/prometheus/node-exporter/gretrace.prom": "For "
+        "node_exporter on the same host, without listening.",
     },
     exits={ExitCode.HEALTHY: "It was told to end."},
     files=NAMESPACES,
@@ -65,10 +67,14 @@ def read_listen(text: str) -> tuple[str, int]:
 @click.option(
     "--listen",
     type=read_listen,
-    default=LISTEN,
-    show_default=True,
     metavar="ADDRESS:PORT",
-    help="Answer GET /metrics here.",
+    help=f"Answer GET /metrics here; {LISTEN} unless there is a --textfile.",
+)
+@click.option(
+    "--textfile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the metrics into this file four times a minute, for node_exporter.",
 )
 @namespace_options
 @duration_option
@@ -77,7 +83,8 @@ def read_listen(text: str) -> tuple[str, int]:
 @ready_file_option
 @verbose_option
 def serve(
-    listen: tuple[str, int],
+    listen: tuple[str, int] | None,
+    textfile: Path | None,
     netns: str | None,
     all_netns: bool,
     duration: float | None,
@@ -100,6 +107,7 @@ def serve(
         from gretrace.service.page import Page
         from gretrace.service.places import Places
         from gretrace.service.run import Service
+        from gretrace.service.textfile import Textfile
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":
             raise
@@ -143,9 +151,12 @@ def serve(
             capacity=capacity,
         )
         page = stack.enter_context(closing(Page()))
+        file = stack.enter_context(closing(Textfile(textfile))) if textfile else None
         stack.enter_context(watch)
-        stack.enter_context(closing(Server(listen, page.read, CONTENT_TYPE_LATEST)))
+        if listen or not file:
+            server = Server(listen or read_listen(LISTEN), page.read, CONTENT_TYPE_LATEST)
+            stack.enter_context(closing(server))
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
         announce_ready(voice, ready_file)
-        service.stay(watch, page, voice.note)
+        service.stay(watch, page, file, voice.note)

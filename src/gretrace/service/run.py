@@ -22,6 +22,7 @@ from gretrace.service.ledger import Ledger, Place
 from gretrace.service.metrics import Exposition, State
 from gretrace.service.page import Page
 from gretrace.service.places import Places, label_of
+from gretrace.service.textfile import Textfile
 
 
 class Service:
@@ -48,7 +49,13 @@ class Service:
         self._looked, self._judging = 0, 0.0
         self._heard = _Heard()
 
-    def stay(self, watch: Watch, page: Page, tell: Callable[[str], None]) -> None:
+    def stay(
+        self,
+        watch: Watch,
+        page: Page,
+        textfile: Textfile | None,
+        tell: Callable[[str], None],
+    ) -> None:
         """Go on until `watch` says stop, or until the only namespace is gone.
 
         `tell` is told, in a sentence, of everything that was lost.
@@ -68,13 +75,27 @@ class Service:
             self.look(overdue=lambda: watch.overdue)
             for sentence in explainer.faults.sentences():
                 tell(sentence)
-            if page.is_wanted() and not done:
-                page.publish(self._exposition.text(self.state()))
+            if not done:
+                self._publish(page, textfile, tell)
             due = max(time.monotonic() + TICK, explainer.due(REST))
             losses.note(explainer.lost(), is_last=done)
             for table in departed if done else ():
                 tell(table.namespace.gone)
             explainer.tables.let_go(departed)
+
+    def _publish(self, page: Page, textfile: Textfile | None, tell: Callable[[str], None]) -> None:
+        """Make what is due, of one reading."""
+        is_due = textfile is not None and time.monotonic() >= textfile.due
+        if not page.is_wanted() and not is_due:
+            return
+        text = self._exposition.text(self.state())
+        page.publish(text)
+        if textfile and is_due:
+            before = textfile.trouble
+            textfile.put(text)
+            # Told once, not with each attempt.
+            if textfile.trouble and textfile.trouble != before:
+                tell(textfile.trouble)
 
     def look(self, overdue: Callable[[], bool] = lambda: False) -> None:
         """Add up the drops since the last look."""
