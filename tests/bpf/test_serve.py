@@ -3,9 +3,10 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,41 @@ def test_promtool_has_nothing_to_say():
             check=False,
         )  # fmt: skip
         assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
+def test_a_drop_is_a_record_of_the_journal_and_the_manager_hears(tmp_path):
+    with ExitStack() as stack:
+        told, record = (
+            stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) for _ in range(2)
+        )
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(30)
+        record.settimeout(30)
+        a, b = stack.enter_context(pair())
+        # Its own /run, where it finds a journal that is ours.
+        (tmp_path / "journal").mkdir()
+        record.bind(str(tmp_path / "journal/socket"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"}
+        mounted = (
+            "mount -t tmpfs run /run/systemd 2>/dev/null || { mkdir -p /run/systemd; "
+            "mount -t tmpfs run /run/systemd; }; mkdir /run/systemd/journal; "
+            'mount --bind "$0" /run/systemd/journal; exec "$@"'
+        )
+        command = ["unshare", "--mount", "sh", "-euc", mounted, tmp_path / "journal", GRETRACE]
+        with entered(b.namespace):
+            process = piped(
+                [*command, "serve", "--journal"], bufsize=0, env=os.environ | environment
+            )
+        with process:
+            process.hear(b"ready")
+            assert told.recv(100) == b"READY=1"
+            assert told.recv(100) == b"WATCHDOG=1"
+            a.send("va", gre_packet(A, B, key=1), times=3)
+            fields = record.recv(1 << 16)
+            assert f"GRETRACE_REMOTE={A}\n".encode() in fields
+            assert b"GRETRACE_EVENT=begun\n" in fields
+            process.terminate()
+            assert process.wait() == 0
+            while (last := told.recv(100)) == b"WATCHDOG=1":
+                pass
+            assert last == b"STOPPING=1"

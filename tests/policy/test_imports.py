@@ -41,6 +41,7 @@ DOORS = {
         "live",
         "keepalive.trial",
         "service.http",
+        "service.systemd",
     },
     "subprocess": {"host.firewall"},
 }

@@ -68,13 +68,16 @@ def read_listen(text: str) -> tuple[str, int]:
     "--listen",
     type=read_listen,
     metavar="ADDRESS:PORT",
-    help=f"Answer GET /metrics here; {LISTEN} unless there is a --textfile.",
+    help=f"Answer GET /metrics here; {LISTEN} unless there is another place.",
 )
 @click.option(
     "--textfile",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the metrics into this file four times a minute, for node_exporter.",
+)
+@click.option(
+    "--journal", is_flag=True, help="Write a record of the journal as a trouble begins and ends."
 )
 @namespace_options
 @duration_option
@@ -85,6 +88,7 @@ def read_listen(text: str) -> tuple[str, int]:
 def serve(
     listen: tuple[str, int] | None,
     textfile: Path | None,
+    journal: bool,
     netns: str | None,
     all_netns: bool,
     duration: float | None,
@@ -101,12 +105,14 @@ def serve(
     """
     voice = Voice(verbose)
     try:
+        from gretrace.service.chronicle import Chronicle
         from gretrace.service.http import Server
         from gretrace.service.ledger import Ledger
         from gretrace.service.metrics import CONTENT_TYPE_LATEST
         from gretrace.service.page import Page
         from gretrace.service.places import Places
-        from gretrace.service.run import Service
+        from gretrace.service.run import Outlets, Service
+        from gretrace.service.systemd import Journal, Manager
         from gretrace.service.textfile import Textfile
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":
@@ -152,11 +158,15 @@ def serve(
         )
         page = stack.enter_context(closing(Page()))
         file = stack.enter_context(closing(Textfile(textfile))) if textfile else None
+        records = stack.enter_context(closing(Chronicle(Journal()))) if journal else None
         stack.enter_context(watch)
-        if listen or not file:
+        if listen or not (textfile or journal):
             server = Server(listen or read_listen(LISTEN), page.read, CONTENT_TYPE_LATEST)
             stack.enter_context(closing(server))
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
+        manager = Manager()
         announce_ready(voice, ready_file)
-        service.stay(watch, page, file, voice.note)
+        manager.tell("READY=1")
+        service.stay(watch, Outlets(page, manager, voice.note, file, records))
+        manager.tell("STOPPING=1")

@@ -54,6 +54,7 @@ class State:
     looked: int = 0  # times
     judging: float = 0  # seconds, in all
     faults: int = 0
+    unwritten: int = 0  # records of the journal
 
 
 class Exposition:
@@ -191,6 +192,11 @@ def _own(state: State) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "gretrace_faults", "Verdicts that failed by a fault of gretrace.", state.faults
+    )
+    yield CounterMetricFamily(
+        "gretrace_unwritten_records",
+        "Records that the journal did not take, or that were too many for it.",
+        state.unwritten,
     )
     yield GaugeMetricFamily(
         "gretrace_exposition_timestamp_seconds", "When all of this was read.", time.time()

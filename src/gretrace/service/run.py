@@ -7,6 +7,8 @@ One thread reads the kernel. Whoever scrapes waits for it, and it reads once a s
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
 
 from gretrace.engine import DropTable
 from gretrace.errors import GretraceError
@@ -18,11 +20,24 @@ from gretrace.host.qdiscs import devices_with_clsact
 from gretrace.keepalive import responder
 from gretrace.live import Watch
 from gretrace.model import Responder
-from gretrace.service.ledger import Ledger, Place
+from gretrace.service.chronicle import Chronicle
+from gretrace.service.ledger import Entry, Ledger, Place
 from gretrace.service.metrics import Exposition, State
 from gretrace.service.page import Page
 from gretrace.service.places import Places, label_of
+from gretrace.service.systemd import Manager
 from gretrace.service.textfile import Textfile
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where it is told."""
+
+    page: Page
+    manager: Manager
+    tell: Callable[[str], None]  # sentences about the run itself
+    textfile: Textfile | None = None
+    chronicle: Chronicle | None = None
 
 
 class Service:
@@ -49,69 +64,62 @@ class Service:
         self._looked, self._judging = 0, 0.0
         self._heard = _Heard()
 
-    def stay(
-        self,
-        watch: Watch,
-        page: Page,
-        textfile: Textfile | None,
-        tell: Callable[[str], None],
-    ) -> None:
-        """Go on until `watch` says stop, or until the only namespace is gone.
-
-        `tell` is told, in a sentence, of everything that was lost.
-        """
+    def stay(self, watch: Watch, to: Outlets) -> None:
+        """Go on until `watch` says stop, or until the only namespace is gone."""
         explainer = self._explainer
-        losses = Losses(tell, lambda: explainer.reasons)
-        self.look()
-        self._heard.note(self._places.take(self._census()))
+        losses = Losses(to.tell, lambda: explainer.reasons)
+        self._survey()
         due, done = time.monotonic() + TICK, False
         while not done:
-            ready = watch.wait([*explainer.readables(), page], due - time.monotonic())
-            if ready - {page.fileno()}:
-                watch.wait((page,), max(BURST, explainer.due(PAUSE) - time.monotonic()))
+            to.manager.is_well()
+            ready = watch.wait([*explainer.readables(), to.page], due - time.monotonic())
+            if ready - {to.page.fileno()}:
+                watch.wait((to.page,), max(BURST, explainer.due(PAUSE) - time.monotonic()))
             # Asked before the look, so that nothing which came before the end is left out.
             departed = explainer.tables.departed()
             done = watch.stopped or explainer.tables.are_all(departed)
-            self.look(overdue=lambda: watch.overdue)
+            self._look(to.chronicle, lambda: watch.overdue)
             for sentence in explainer.faults.sentences():
-                tell(sentence)
+                to.tell(sentence)
             if not done:
-                self._publish(page, textfile, tell)
+                self._publish(to)
             due = max(time.monotonic() + TICK, explainer.due(REST))
             losses.note(explainer.lost(), is_last=done)
             for table in departed if done else ():
-                tell(table.namespace.gone)
+                to.tell(table.namespace.gone)
             explainer.tables.let_go(departed)
 
-    def _publish(self, page: Page, textfile: Textfile | None, tell: Callable[[str], None]) -> None:
-        """Make what is due, of one reading."""
-        is_due = textfile is not None and time.monotonic() >= textfile.due
-        if not page.is_wanted() and not is_due:
-            return
-        text = self._exposition.text(self.state())
-        page.publish(text)
-        if textfile and is_due:
-            before = textfile.trouble
-            textfile.put(text)
-            # Told once, not with each attempt.
-            if textfile.trouble and textfile.trouble != before:
-                tell(textfile.trouble)
-
-    def look(self, overdue: Callable[[], bool] = lambda: False) -> None:
+    def _look(self, chronicle: Chronicle | None, overdue: Callable[[], bool]) -> None:
         """Add up the drops since the last look."""
         begin = time.monotonic()
-        for _ in self._explainer.observe(overdue=overdue):
-            pass
+        for entry, report, _ in self._explainer.observe(overdue=overdue):
+            if chronicle:
+                chronicle.note(cast("Entry", entry), report)
         self._looked += 1
         self._judging += time.monotonic() - begin
 
-    def state(self) -> State:
+    def _publish(self, to: Outlets) -> None:
+        """Make what is due, of one reading."""
+        file_is_due = to.textfile is not None and time.monotonic() >= to.textfile.due
+        if to.page.is_wanted() or file_is_due:
+            text = self._exposition.text(self._state(to.chronicle))
+            to.page.publish(text)
+            if to.textfile and file_is_due:
+                before = to.textfile.trouble
+                to.textfile.put(text)
+                # Told once, not with each attempt.
+                if to.textfile.trouble and to.textfile.trouble != before:
+                    to.tell(to.textfile.trouble)
+        if to.chronicle and to.chronicle.is_due():
+            _, tunnels = self._survey()
+            to.chronicle.settle({place: _received(each) for place, each in tunnels.items()})
+
+    def _state(self, chronicle: Chronicle | None) -> State:
         """Read all that is told of; the drops are those of the last look."""
-        for _ in self._explainer.swallowed():
-            pass
-        census = self._census()
-        tunnels = self._places.take(census)
-        self._heard.note(tunnels)
+        for entry, report, _ in self._explainer.swallowed():
+            if chronicle:
+                chronicle.note(cast("Entry", entry), report)
+        census, tunnels = self._survey()
         if not census.left_out:
             self._ledger.settle(tunnels.keys())
         lost = self._explainer.lost()
@@ -130,39 +138,50 @@ class Service:
             looked=self._looked,
             judging=self._judging,
             faults=len(self._explainer.faults),
+            unwritten=chronicle.lost if chronicle else 0,
         )
 
-    def _census(self) -> Census:
-        return take_census(self._find())
+    def _survey(self) -> tuple[Census, dict[Place, Counted]]:
+        """Read the tunnels as they are now."""
+        census = take_census(self._find())
+        tunnels = self._places.take(census)
+        self._heard.note(tunnels)
+        return census, tunnels
 
 
 class _Heard:
     """When each tunnel was seen to have received."""
 
     def __init__(self) -> None:
-        self._received: dict[Place, int] | None = None
+        self._before: dict[Place, int] | None = None
         self.times: dict[Place, int] = {}  # CLOCK_REALTIME, in nanoseconds
 
     def note(self, tunnels: Mapping[Place, Counted]) -> None:
         """Compare the counters with those of the last time."""
         now = time.time_ns()
-        received = {place: each.counters.get("rx_packets", 0) for place, each in tunnels.items()}
-        before = received if self._received is None else self._received
+        received = {place: _received(each) for place, each in tunnels.items()}
+        before = received if self._before is None else self._before
         times = {place: at for place, at in self.times.items() if place in received}
         # A tunnel that was made anew begins at nought.
         times |= {place: now for place, count in received.items() if count != before.get(place, 0)}
-        self.times, self._received = times, received
+        self.times, self._before = times, received
+
+
+def _received(counted: Counted) -> int:
+    return counted.counters.get("rx_packets", 0)
 
 
 def _responders(
     census: Census, tunnels: Mapping[Place, Counted]
 ) -> Iterator[tuple[Place, Responder]]:
     """Yield the counters of each tunnel's responder."""
+    of: dict[str, dict[int, Place]] = {}
+    for place, each in tunnels.items():
+        of.setdefault(place[0], {})[each.tunnel.ifindex] = place
     for namespace, counted in census.namespaces:
-        if not counted:
+        mine = of.get(label_of(namespace))
+        if not mine:
             continue
-        label = label_of(namespace)
-        mine = {e.tunnel.ifindex: place for place, e in tunnels.items() if place[0] == label}
         # It may be gone by now.
         with suppress(OSError, GretraceError), entered(namespace):
             clsact = devices_with_clsact()
