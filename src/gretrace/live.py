@@ -74,14 +74,16 @@ INTERRUPTS = Interrupts()
 class Watch:
     """Waits until something can be read, and knows when it is time to stop.
 
-    Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered. A second
+    Stops at SIGINT, SIGTERM and SIGHUP, or `duration` seconds after it was entered; if it
+    `reloads`, SIGHUP asks for that instead. A second
     signal has the effect that it has on any program. Where nobody reads what the program says, it
     cannot end in order: StalledError is raised then, GRACE seconds after the first signal. The
     signals have their old handlers back when the block ends.
     """
 
-    def __init__(self, duration: float | None = None) -> None:
-        self._duration = duration
+    def __init__(self, duration: float | None = None, *, reloads: bool = False) -> None:
+        self._duration, self._reloads = duration, reloads
+        self._is_reload_due = False
         self._deadline: float | None = None
         self._told_at: float | None = None
         self._was_stalled = False
@@ -98,7 +100,9 @@ class Watch:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # nohup(1) has it ignored.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                self._old[number] = signal.signal(number, self._stop)
+                is_reload = self._reloads and number == signal.SIGHUP
+                heeds = self._note_reload if is_reload else self._stop
+                self._old[number] = signal.signal(number, heeds)
         if self._duration is not None:
             self._deadline = time.monotonic() + self._duration
         if INTERRUPTS.came:
@@ -144,6 +148,14 @@ class Watch:
         ready = {key.fd for key, _ in self._selector.select(max(timeout, 0))}
         ready.discard(self._wakeup.fileno())
         return ready
+
+    def take_reload(self) -> bool:
+        """Whether SIGHUP came since the last call."""
+        came, self._is_reload_due = self._is_reload_due, False
+        return came
+
+    def _note_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_reload_due = True
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self._told_at is None:

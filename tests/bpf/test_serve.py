@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -150,3 +151,22 @@ def test_a_drop_is_a_record_of_the_journal_and_the_manager_hears(tmp_path):
             while (last := told.recv(100)) == b"WATCHDOG=1":
                 pass
             assert last == b"STOPPING=1"
+
+
+def test_a_reload_keeps_the_counts_and_a_mistake_changes_nothing(tmp_path):
+    config, path = tmp_path / "gretrace.toml", tmp_path / "gretrace.prom"
+    config.write_text('listen = "127.0.0.1:9947"\n')
+    with pair() as (a, b), serving(b, "--config", config) as process:
+        a.send("va", gre_packet(A, B, key=1), times=3)
+        wait_for_drops(b, 3)
+        config.write_text("nonsense = 1\n")
+        process.send_signal(signal.SIGHUP)
+        assert b"'nonsense' is no option" in process.hear(b"reload")
+        config.write_text(f'listen = "127.0.0.1:9947"\ntextfile = "{path}"\n')
+        process.send_signal(signal.SIGHUP)
+        process.hear(b"reloaded")
+        a.send("va", gre_packet(A, B, key=1), times=4)
+        wait_for_drops(b, 7)
+        assert path.exists()
+        process.terminate()
+        assert process.wait() == 0

@@ -16,7 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gretrace.cli import run
-from gretrace.cli.serve import read_listen
+from gretrace.cli.config import read_config, values_now
+from gretrace.cli.serve import read_listen, serve
 from gretrace.errors import UsageError
 from gretrace.host.census import Census, Counted
 from gretrace.host.namespaces import NAMED, Namespace
@@ -25,8 +26,10 @@ from gretrace.service import http, textfile
 from gretrace.service.http import Server
 from gretrace.service.ledger import NOWHERE, Ledger
 from gretrace.service.metrics import Exposition, State
+from gretrace.service.outlets import Outlets, Settings
 from gretrace.service.page import FRESH, Page
 from gretrace.service.places import Places, label_of
+from gretrace.service.systemd import Manager
 from gretrace.service.textfile import Textfile
 from tests.unit.cases import A, B, drop, tunnel
 from tests.unit.test_explain import FakeTable, FakeTables
@@ -355,3 +358,73 @@ def test_what_cannot_be_written_is_said_and_tried_again(tmp_path):
 def test_a_file_that_cannot_serve_is_refused_at_once(tmp_path, name, words):
     with pytest.raises(UsageError, match=words):
         Textfile(tmp_path / name)
+
+
+def test_what_is_opened_changes_while_it_goes_on_and_nothing_by_a_mistake(tmp_path):
+    said, path = [], tmp_path / "gretrace.prom"
+    with closing(Outlets(said.append, Manager({}))) as outlets:
+        outlets.use(Settings(listen=("127.0.0.1", 0)))
+        server = outlets._server
+        outlets.use(Settings(listen=("127.0.0.1", 0), textfile=path, journal=True))
+        assert outlets._server is server
+        chronicle = outlets.chronicle
+        outlets.textfile.put(b"x 1\n")
+        outlets.reload(lambda: Settings(textfile=path, journal=True))
+        assert said == ["reloaded"]
+        assert outlets._server is None
+        assert outlets.chronicle is chronicle
+        assert path.exists()
+        # Of what is wrong, all stays as it was.
+        outlets.reload(lambda: Settings(textfile=tmp_path / "x", journal=False))
+        assert said[-1].startswith("reload: node_exporter would not read")
+        assert outlets.chronicle is chronicle
+        assert path.exists()
+    assert not path.exists()
+
+
+GOOD = 'listen = "127.0.0.1:9999"\njournal = true\nnetns = "r1"\ncapacity = 4096\n'
+BAD = {
+    "port = 3": "'port' is no option; these are: all-netns, capacity,",
+    "journal = 1": "journal cannot be 1; give true or false",
+    "capacity = true": "capacity cannot be True; give a string or a number",
+    "listen = [1]": "listen cannot be [1]",
+    "config = 'x'": "'config' is no option",
+    "ready-file = 'x'": "'ready-file' is no option",
+    "x = ": "is no TOML",
+    "x = 1 # " + "x" * (1 << 16): "is too long",
+    "\x1b[31m = 1": "is no TOML",
+    '"\\u001b[31m" = 1': "is no option",
+}
+
+
+def test_a_file_gives_what_the_command_line_does_not(tmp_path):
+    path = tmp_path / "gretrace.toml"
+    path.write_text(GOOD)
+    with serve.make_context("serve", ["--config", str(path), "--capacity", "7"]) as context:
+        assert context.params["listen"] == ("127.0.0.1", 9999)
+        assert context.params["journal"] is True
+        assert context.params["netns"] == "r1"
+        assert context.params["capacity"] == 7
+        told = read_config(path, serve, without=set())
+        now = values_now(context, ("listen", "capacity", "textfile", "journal"), told)
+        assert now == {
+            "listen": ("127.0.0.1", 9999), "capacity": 7, "textfile": None, "journal": True,
+        }  # fmt: skip
+        now = values_now(context, ("listen", "journal"), {})
+        assert now == {"listen": None, "journal": False}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_a_file_says_wrong_is_one_line(tmp_path, capsys, text):
+    path = tmp_path / "gretrace.toml"
+    path.write_text(text)
+    assert run(["serve", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert BAD[text] in said
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path, capsys):
+    assert run(["serve", "--config", str(tmp_path / "none")]) == 2
+    assert "cannot read" in capsys.readouterr().err

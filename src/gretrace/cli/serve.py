@@ -5,11 +5,13 @@ import re
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 
 import gretrace
 from gretrace.cli.commands import commit
+from gretrace.cli.config import read_config, values_now
 from gretrace.cli.manual import NAMESPACES, Documented
 from gretrace.cli.options import (
     Voice,
@@ -33,6 +35,8 @@ from gretrace.host.others import OtherNamespaces
 from gretrace.live import Watch
 
 LISTEN = "127.0.0.1:9947"
+# What a reload may change.
+OUTLETS = ("listen", "textfile", "journal")
 
 
 def read_listen(text: str) -> tuple[str, int]:
@@ -51,6 +55,12 @@ def read_listen(text: str) -> tuple[str, int]:
     return address, port
 
 
+def _take_config(context: click.Context, path: Path | None) -> Path | None:
+    if path:
+        context.default_map = _read(context, path)
+    return path
+
+
 @click.command(
     cls=Documented,
     examples={
@@ -63,6 +73,14 @@ def read_listen(text: str) -> tuple[str, int]:
     },
     exits={ExitCode.HEALTHY: "It was told to end."},
     files=NAMESPACES,
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    is_eager=True,
+    callback=lambda context, _option, path: _take_config(context, path),
+    help="Take options from this file (TOML), where they are not given here.",
 )
 @click.option(
     "--listen",
@@ -85,7 +103,11 @@ def read_listen(text: str) -> tuple[str, int]:
 @capacity_option
 @ready_file_option
 @verbose_option
+@click.pass_context
 def serve(
+    context: click.Context,
+    /,
+    config: Path | None,
     listen: tuple[str, int] | None,
     textfile: Path | None,
     journal: bool,
@@ -102,18 +124,17 @@ def serve(
     Beside them stand the tunnels' own counters, the keepalives that were answered, and how
     gretrace itself is. What packets say makes no series: addresses and keys are those of the
     tunnels that are there. Runs until it is told to end, and attaches nothing that stays.
+
+    SIGHUP reads the file of --config anew: listen, textfile and journal change at once and the
+    counts go on; other options take a restart.
     """
     voice = Voice(verbose)
     try:
-        from gretrace.service.chronicle import Chronicle
-        from gretrace.service.http import Server
         from gretrace.service.ledger import Ledger
-        from gretrace.service.metrics import CONTENT_TYPE_LATEST
-        from gretrace.service.page import Page
+        from gretrace.service.outlets import Outlets, Settings
         from gretrace.service.places import Places
-        from gretrace.service.run import Outlets, Service
-        from gretrace.service.systemd import Journal, Manager
-        from gretrace.service.textfile import Textfile
+        from gretrace.service.run import Service
+        from gretrace.service.systemd import Manager
     except ModuleNotFoundError as error:
         if error.name != "prometheus_client":
             raise
@@ -131,7 +152,7 @@ def serve(
             drops = stack.enter_context(closing(open_drops(wanted.to_record(), capacity, engine)))
         finally:
             voice.detail()
-        watch = Watch(duration)
+        watch = Watch(duration, reloads=True)
         places = Places(tables)
         ledger = Ledger(places.of)
         explainer = Explainer(
@@ -156,17 +177,28 @@ def serve(
             },
             capacity=capacity,
         )
-        page = stack.enter_context(closing(Page()))
-        file = stack.enter_context(closing(Textfile(textfile))) if textfile else None
-        records = stack.enter_context(closing(Chronicle(Journal()))) if journal else None
+        manager = Manager()
+        outlets = stack.enter_context(closing(Outlets(voice.note, manager)))
+
+        def settings() -> Settings:
+            told = _read(context, config) if config else {}
+            return Settings(**_with_default(values_now(context, OUTLETS, told)))
+
+        given = {"listen": listen, "textfile": textfile, "journal": journal}
+        outlets.use(Settings(**_with_default(given)))
         stack.enter_context(watch)
-        if listen or not (textfile or journal):
-            server = Server(listen or read_listen(LISTEN), page.read, CONTENT_TYPE_LATEST)
-            stack.enter_context(closing(server))
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
-        manager = Manager()
         announce_ready(voice, ready_file)
         manager.tell("READY=1")
-        service.stay(watch, Outlets(page, manager, voice.note, file, records))
+        service.stay(watch, outlets, settings)
         manager.tell("STOPPING=1")
+
+
+def _read(context: click.Context, path: Path) -> dict[str, Any]:
+    return read_config(path, context.command, without={"config", "help", "ready_file"})
+
+
+def _with_default(told: dict[str, Any]) -> dict[str, Any]:
+    """Listen somewhere, where nothing was asked for."""
+    return told if any(told.values()) else {**told, "listen": read_listen(LISTEN)}

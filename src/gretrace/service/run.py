@@ -7,7 +7,6 @@ One thread reads the kernel. Whoever scrapes waits for it, and it reads once a s
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import cast
 
 from gretrace.engine import DropTable
@@ -23,21 +22,8 @@ from gretrace.model import Responder
 from gretrace.service.chronicle import Chronicle
 from gretrace.service.ledger import Entry, Ledger, Place
 from gretrace.service.metrics import Exposition, State
-from gretrace.service.page import Page
+from gretrace.service.outlets import Outlets, Settings
 from gretrace.service.places import Places, label_of
-from gretrace.service.systemd import Manager
-from gretrace.service.textfile import Textfile
-
-
-@dataclass(frozen=True, slots=True)
-class Outlets:
-    """Where it is told."""
-
-    page: Page
-    manager: Manager
-    tell: Callable[[str], None]  # sentences about the run itself
-    textfile: Textfile | None = None
-    chronicle: Chronicle | None = None
 
 
 class Service:
@@ -64,8 +50,11 @@ class Service:
         self._looked, self._judging = 0, 0.0
         self._heard = _Heard()
 
-    def stay(self, watch: Watch, to: Outlets) -> None:
-        """Go on until `watch` says stop, or until the only namespace is gone."""
+    def stay(self, watch: Watch, to: Outlets, read: Callable[[], Settings]) -> None:
+        """Go on until `watch` says stop, or until the only namespace is gone.
+
+        `read` returns what is to be told where by now, when `watch` says that it has changed.
+        """
         explainer = self._explainer
         losses = Losses(to.tell, lambda: explainer.reasons)
         self._survey()
@@ -75,6 +64,8 @@ class Service:
             ready = watch.wait([*explainer.readables(), to.page], due - time.monotonic())
             if ready - {to.page.fileno()}:
                 watch.wait((to.page,), max(BURST, explainer.due(PAUSE) - time.monotonic()))
+            if watch.take_reload():
+                to.reload(read)
             # Asked before the look, so that nothing which came before the end is left out.
             departed = explainer.tables.departed()
             done = watch.stopped or explainer.tables.are_all(departed)
