@@ -25,6 +25,7 @@
 #define ECN_CE 3
 
 /* uapi/linux/if_ether.h; net/erspan.h has ERSPAN II as 0x88be too, and III as 0x22eb. */
+#define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 #define ETH_P_TEB 0x6558
 #define ETH_P_ERSPAN 0x88be

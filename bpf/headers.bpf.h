@@ -10,6 +10,10 @@
 /* Extension headers of IPv6 before GRE; nobody sends more. */
 #define EXTENSIONS 4
 #define UDP_SIZE 8
+/* struct guehdr of net/gue.h: version, control bit and length in words are its first byte. */
+#define GUE_SIZE 4
+#define GUE_VERSION_OR_CONTROL 0xe0
+#define GUE_WORDS 0x1f
 
 /* An IPv4 header without options, GRE and its key: what one read gets of nearly every packet. */
 #define HEAD_SIZE 28
@@ -189,6 +193,35 @@ static __always_inline __u32 find_in_udp(const struct sk_buff *skb, const struct
 		return 0;
 	bpf_probe_read_kernel(&flags, sizeof(flags), view->start + inside);
 	return bpf_ntohs(flags) & ~(GRE_CSUM | GRE_KEY | GRE_SEQ) ? 0 : inside;
+}
+
+/*
+ * The same in a packet of UDP that nothing here has received, which only its bytes can tell: a
+ * GUE header of version 0 that announces GRE, or a GRE header whose protocol tunnels carry.
+ */
+static __always_inline __u32 find_unclaimed(const struct view *view, __u32 payload)
+{
+	__u32 inside = payload + UDP_SIZE;
+	__u8 first[4];
+
+	if (inside + sizeof(first) > view->size ||
+	    bpf_probe_read_kernel(first, sizeof(first), view->start + inside))
+		return 0;
+	if (!(first[0] & GUE_VERSION_OR_CONTROL) && first[1] == GRE_PROTOCOL) {
+		inside += GUE_SIZE + 4 * (first[0] & GUE_WORDS);
+		return inside + sizeof(first) <= view->size ? inside : 0;
+	}
+	if ((first[0] << 8 | first[1]) & ~(GRE_CSUM | GRE_KEY | GRE_SEQ))
+		return 0;
+	switch (first[2] << 8 | first[3]) {
+	case ETH_P_IP:
+	case ETH_P_IPV6:
+	case ETH_P_TEB:
+	case ETH_P_ERSPAN:
+	case ETH_P_ERSPAN2:
+		return inside;
+	}
+	return 0;
 }
 
 /* The size of the outer header of a frame's tunnel that ends at `end`, within `room`; or 0. */

@@ -8,14 +8,16 @@ from gretrace.wire.packet import internet_checksum
 ETH_P_IP = 0x0800
 
 
-def ipv4(source, destination, protocol, payload, *, tos=0, ttl=64, fragment=0, options=b""):
+def ipv4(
+    source, destination, protocol, payload, *, tos=0, ttl=64, fragment=0, number=0x1234, options=b""
+):
     """An IPv4 packet with a right checksum."""
     words = 5 + len(options) // 4
     header = bytearray(words * 4)
     header[0] = 0x40 | words
     header[1] = tos
     header[2:4] = (len(header) + len(payload)).to_bytes(2, "big")
-    header[4:6] = (0x1234).to_bytes(2, "big")
+    header[4:6] = number.to_bytes(2, "big")
     header[6:8] = fragment.to_bytes(2, "big")
     header[8], header[9] = ttl, protocol
     header[12:16] = ip_address(source).packed

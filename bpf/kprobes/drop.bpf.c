@@ -150,6 +150,14 @@ static __always_inline void note_protocol(const struct sk_buff *skb, const struc
 		tuple->gre_key = bpf_ntohl(entry) & MPLS_LABEL;
 }
 
+/* Whether a packet had come to UDP, and there was nobody who had opened its port. */
+static __always_inline bool is_unclaimed(__u32 reason)
+{
+	__u32 no_socket = ENUM_VALUE(skb_drop_reason, SKB_DROP_REASON_NO_SOCKET);
+
+	return reason && reason == no_socket;
+}
+
 /*
  * Finds what a packet has to do with a tunnel, and fills the key with it; returns whether it has
  * anything. `view` then begins at the outermost header that is left.
@@ -184,7 +192,8 @@ static __always_inline bool describe(const struct sk_buff *skb, const struct net
 	} else if (payload && tuple->protocol == GRE_PROTOCOL) {
 		/* Nothing of ours has happened to it yet. */
 	} else if (payload && tuple->protocol == UDP_PROTOCOL &&
-		   (inside = find_in_udp(skb, view, payload))) {
+		   ((inside = find_in_udp(skb, view, payload)) ||
+		    (is_unclaimed(key->reason) && (inside = find_unclaimed(view, payload))))) {
 		tuple->protocol = GRE_PROTOCOL;
 		tuple->marks |= DROP_IN_UDP;
 		payload = inside;
@@ -252,6 +261,7 @@ AT_TRACEPOINT(kfree_skb, count_drop)
 	__u32 first = 0, generation;
 	__u64 now;
 
+	key.reason = drop_reason(args);
 	if (!describe(skb, dev, &view, &key) || !is_wanted(&key.tuple))
 		return 0;
 	present = LOOK_UP(generations, &first);
@@ -261,7 +271,6 @@ AT_TRACEPOINT(kfree_skb, count_drop)
 	if (generation & 1)
 		key.tuple.marks |= DROP_ODD;
 	key.location = args[1];
-	key.reason = drop_reason(args);
 	join_alike(dev, &key);
 
 	now = bpf_ktime_get_ns();

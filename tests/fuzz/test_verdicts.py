@@ -41,7 +41,11 @@ DEATHS = st.sampled_from([
         (("netif_receive_generic_xdp", "do_xdp_generic"), None, (*UNSPECIFIED, "XDP")),
         (("mpls_forward",), "mpls_router", UNSPECIFIED),
         (("kfree_skb_list_reason",), None, UNSPECIFIED),
-        (("ip_local_deliver_finish",), None, (*UNSPECIFIED, "IP_NOPROTO")),
+        (("ip_local_deliver_finish", "tunnel4_rcv"), None, (*UNSPECIFIED, "IP_NOPROTO")),
+        (("ip_expire", "inet_frag_rbtree_purge"), None, (*UNSPECIFIED, "FRAG_REASM_TIMEOUT")),
+        (("__udp4_lib_rcv",), None, (*UNSPECIFIED, "NO_SOCKET")),
+        (("__dev_queue_xmit",), None, (*UNSPECIFIED, "QDISC_DROP", "RECURSION_LIMIT")),
+        (("drop_func",), None, UNSPECIFIED),
         (("a_function_of_tomorrow",), None, (*UNSPECIFIED, "A_REASON_OF_TOMORROW")),
     )
     for function in functions
@@ -52,7 +56,9 @@ SOUND = st.sampled_from([
     gre_packet(A, B, flags=0x4001), gre_packet(A, B, tos=3, protocol=0x6558), gre_packet(B, A),
     ipv6(A6, B6, 47, gre(udp("10.1.1.1", "10.1.1.2"), key=0)), udp("10.1.1.1", "10.1.1.2"),
     answer(B, A), answer(B6, A6, protocol=0x86DD), ipv4("127.0.0.1", B, 17, bytes(1480)),
-    gre_packet(A, "224.0.0.5", protocol=4),
+    gre_packet(A, "224.0.0.5", protocol=4), ipv4(A, B, 47, gre(bytes(1400)), fragment=0x2000),
+    ipv6(A6, B6, 60, bytes([47, 0, 4, 1, 0, 1, 1, 0]) + gre(b"x")),
+    ipv4("10.1.1.2", "10.1.1.1", 89, bytes(44)),
 ])  # fmt: skip
 # A sound packet cut off somewhere, or one with a byte that is wrong.
 CUT = st.builds(lambda packet, size: packet[:size], SOUND, st.integers(0, 120))

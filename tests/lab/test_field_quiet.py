@@ -26,7 +26,7 @@ from tests.lab.test_field_blind import (
 
 MINUTE = 60  # seconds
 SEQUENCE = count(1)
-TEB, ERSPAN = 0x6558, 0x88BE
+TEB, ERSPAN, TYPE_III = 0x6558, 0x88BE, 0x22EB
 OTHER, SENDER = b"\x02\xaa\0\0\0\x09", b"\x02\0\0\0\0\x01"
 LLDP, CDP, STP = map(bytes.fromhex, ("0180c200000e", "01000ccccccc", "0180c2000000"))
 IPV4, VLAN, UNKNOWN = b"\x08\x00", b"\x81\x00", b"\x88\xb5"
@@ -75,6 +75,14 @@ def mirrored(site):
         site.send(packet, times=1)
 
 
+def mirrored_as_type_iii(site):
+    """What the kernel takes by a tunnel of type II as well."""
+    payload = bytes([0x20, 0, 0, 7]) + bytes(8) + frame(OTHER, IPV4, udp("99.7.1.1", "99.8.1.1"))
+    for _ in range(3):
+        more = {"protocol": TYPE_III, "sequence": next(SEQUENCE)}
+        site.send(gre_packet(site.far, site.near, payload, **more), times=1)
+
+
 def for_other_hosts(site):
     """GRE for another Ethernet address, and for a VLAN that B has not."""
     macs = site.a.wires[site.va]
@@ -95,10 +103,10 @@ def traceroute(site):
 
 
 def routing_protocols(site):
-    for protocol, group in ((89, "224.0.0.5"), (88, "224.0.0.10"), (103, "224.0.0.13")):
-        for destination in (group, site.in_b):
-            inner = ipv4(site.in_a, destination, protocol, bytes(44), ttl=1)
-            site.send(site.packet(inner))
+    """Greetings to whoever speaks OSPF, EIGRP, PIM and VRRP."""
+    greetings = ((89, "224.0.0.5"), (88, "224.0.0.10"), (103, "224.0.0.13"), (112, "224.0.0.18"))
+    for protocol, group in greetings:
+        site.send(site.packet(ipv4(site.in_a, group, protocol, bytes(44), ttl=1)))
 
 
 def solicits(site):
@@ -143,6 +151,7 @@ ROWS = {
     "frames of a switched network": (gre1(kind="gretap"), send_frames, False),
     "frames over a bridge": (bridged, back_to_the_same_port, False),
     "a monitor port": (monitor, mirrored, False),
+    "a monitor port of another type of ERSPAN": (monitor, mirrored_as_type_iii, False),
     "GRE for others on the link": (gre1(), for_other_hosts, False),
     "a tunnel to anywhere that comes up": (solicits, nothing, False),
     "traceroute": (every(gre1(), FORWARD, LAN), traceroute, False),

@@ -38,6 +38,7 @@ DOORS = {
         "host.ipsec",
         "host.mpls",
         "host.qdiscs",
+        "host.queues",
         "live",
         "keepalive.trial",
         "service.http",

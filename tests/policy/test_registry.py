@@ -22,7 +22,9 @@ CONTRACT = [
     "multicast-loop",
     "firewall-outer",
     "outer-corrupt",
+    "fragment-lost",
     "local-address-missing",
+    "encap-port-closed",
     "ipsec-policy",
     "conntrack-full",
     "rp-filter-outer",
@@ -65,6 +67,9 @@ CONTRACT = [
     "tx-no-nbma",
     "tx-link-down",
     "tx-remote-own",
+    "tx-queue-full",
+    "tx-needs-device",
+    "tx-encap-limit",
     "other",
 ]
 

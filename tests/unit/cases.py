@@ -35,7 +35,14 @@ def tunnel(name="gre1", *, local=B, remote=A, key=None, ifindex=10, kind="gre", 
 
 
 def drop(
-    packet=None, *, place=GRE_RCV, reason="NOT_SPECIFIED", on_tunnel=False, length=None, **more
+    packet=None,
+    *,
+    place=GRE_RCV,
+    reason="NOT_SPECIFIED",
+    on_tunnel=False,
+    length=None,
+    in_udp=False,
+    **more,
 ):
     """A drop of a packet, which may be bytes or the arguments of a GRE packet."""
     data = gre_packet(A, B) if packet is None else packet
@@ -44,7 +51,7 @@ def drop(
         place=place,
         reason=reason,
         on_tunnel=on_tunnel,
-        packet=parse_packet(data, length),
+        packet=parse_packet(data, length, in_udp=in_udp),
         **{**values, **more},
     )
 

@@ -33,12 +33,16 @@ class FakeHost(Nowhere):
     protection: Ipsec = field(default_factory=Ipsec)
     labels: tuple[int, ...] | None = None  # that there are routes for; None: not known
     modules: dict[str, str] = field(default_factory=dict)
+    queued: dict[int, tuple] = field(default_factory=dict)  # of a device, by its index
 
     def has_label(self, label):
         return None if self.labels is None else label in self.labels
 
     def module_state(self, module):
         return self.modules.get(module)
+
+    def queues(self, ifindex):
+        return self.queued.get(ifindex, ())
 
     def ipsec(self):
         return self.protection

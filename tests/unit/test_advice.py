@@ -220,3 +220,22 @@ def test_on_the_way_out_a_rule_is_one_of_that_hook():
 )
 def test_mpls_gets_as_far_as_it_can(name, command):
     assert commands(labels, name) == [command]
+
+
+def test_the_types_of_erspan_are_told_apart_by_their_session():
+    def told(name):
+        finding = explain(lookup.EXPECTED[name][0]).finding
+        return finding.summary, finding.fix[0].command.text, finding.fix[-1].note
+
+    summary, command, peer = told("wrong-type, ERSPAN type I to one of type II")
+    assert "gre1 is of ERSPAN type II, but" in summary
+    assert "of type I, with no session" in summary
+    assert "type erspan local 20.1.1.1 remote 20.1.1.2 erspan_ver 0 ttl 255" in command
+    assert "send ERSPAN type II." in peer
+    summary, command, peer = told("wrong-type, ERSPAN type II to one of type I")
+    assert "gre1 is of ERSPAN type I, but" in summary
+    assert "of type II, with session 7" in summary
+    assert "ikey 7 okey 7 iseq oseq" in command
+    summary, _, peer = told("key-mismatch, sessions of ERSPAN")
+    assert "expects session 8, but" in summary
+    assert "erspan-id" in peer

@@ -101,3 +101,21 @@ def test_addresses_are_as_any_other(build):
     assert (packet.remote, packet.local) == tuple(map(ip_address, ends))
     assert hash(packet.remote) == hash(ip_address(ends[0]))
     assert [f"{packet.remote}", str(packet.remote), f"{packet.local:s}"] == [ends[0], *ends]
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        (bytes([4, 1, 0, 1, 1, 0]), 0),
+        (bytes([0, 0, 0, 4, 1, 7]), 7),
+        (bytes([1, 1, 0, 4, 1, 3]), 3),
+        (bytes([1, 4, 4, 1, 0, 0]), None),
+        (bytes([0, 0, 0, 0, 4, 1]), None),
+        (bytes([4, 2, 0, 0, 0, 0]), None),
+        (bytes([0, 0, 0, 0, 0, 4]), None),
+    ],
+)
+def test_the_encapsulation_limit_is_read(options, limit):
+    packet = parse_packet(ipv6("fd01::1", "fd01::2", 60, bytes([47, 0]) + options + gre(b"x")))
+    assert packet.encap_limit == limit
+    assert packet.gre

@@ -22,6 +22,7 @@ ASKED = {
     "bad-checksum": {Change.NO_CHECKSUM},
     "checksum-policy": {Change.CHECKSUM, Change.NO_CHECKSUM},
     "ecn": {Change.TOS},
+    "fragment-lost": {Change.MTU},
     "keepalive-unanswered": {Change.NO_KEEPALIVES},
     "key-mismatch": {Change.KEY},
     "key-missing": {Change.KEY},
@@ -37,6 +38,7 @@ ASKED = {
 }
 # What the peer is to do about these is no setting of its tunnel.
 NO_SETTING = {
+    "encap-port-closed",
     "health-check-unanswered",
     "ipsec-policy",
     "malformed-gre",
@@ -45,6 +47,7 @@ NO_SETTING = {
     "rp-filter",
     "truncated-inner",
     "tunnel-down",
+    "tx-encap-limit",
     "unsupported-version",
 }
 

@@ -14,14 +14,19 @@ from tests.unit.expected import (
     delivery,
     elsewhere,
     filtering,
+    fragments,
     header,
     labels,
     lookup,
+    over_ipv6,
+    ports,
+    queues,
     refused,
     sending,
 )
 
 OTHER = "20.1.1.99"
+A6 = "fd10::2"
 NATTED = gre_packet("20.1.1.254", B, key=1)
 
 
@@ -29,7 +34,21 @@ def keyed(key):
     return gre_packet(A, B, key=key)
 
 
-FAMILIES = (arrival, delivery, elsewhere, filtering, header, labels, lookup, refused, sending)
+FAMILIES = (
+    arrival,
+    delivery,
+    elsewhere,
+    filtering,
+    fragments,
+    header,
+    labels,
+    lookup,
+    over_ipv6,
+    ports,
+    queues,
+    refused,
+    sending,
+)
 EXPECTED = {name: expected for family in FAMILIES for name, expected in family.EXPECTED.items()}
 
 
@@ -226,6 +245,14 @@ def test_multicast_that_nobody_joined_is_quiet_unless_a_reason_says_more():
     assert not quiet(case(hello, place=place, on_tunnel=True, reason="IP_RPFILTER").drop, None)
 
 
+def test_udp_is_told_of_only_where_a_tunnel_waits_for_it():
+    judged, ours = ports.closed(ports.fou(), ports.OURS), ports.OURS
+    assert quiet(judged.drop, None)
+    assert quiet(judged.drop, tunnel("gre0", local=None, remote=None, fallback=True))
+    assert not quiet(judged.drop, ours)
+    assert not quiet(ports.closed(ports.fou(), ours, reason="UDP_CSUM").drop, None)
+
+
 TAP, MONITOR, ANYWHERE = tunnel(kind="gretap"), tunnel(kind="erspan"), tunnel(remote=None)
 CORE, SPOKEN = Place("__netif_receive_skb_core"), {"reason": "UNHANDLED_PROTO"}
 LAST = ipv4(A, "9.9.9.9", 17, bytes(8), ttl=1)
@@ -245,7 +272,11 @@ ROUTERS = ipv6("fe80::1", "ff02::2", 58, bytes([133]) + bytes(7))
         (keyed(1), MONITOR, {"place": Place("__ip6_tnl_rcv")}, False),
         (LAST, tunnel(), {"place": Place("ip_forward")}, True),
         (ipv4(A, "9.9.9.9", 17, bytes(8)), tunnel(), {"place": Place("ip_forward")}, False),
-        (keyed(1), tunnel(), {"reason": "IP_NOPROTO"}, True),
+        (keyed(1), tunnel(), {"reason": "IP_NOPROTO"}, False),
+        (ipv4(A, "224.0.0.5", 89, bytes(44)), tunnel(), {"reason": "IP_NOPROTO"}, True),
+        (ipv4(A, "255.255.255.255", 89, bytes(44)), tunnel(), {"reason": "IP_NOPROTO"}, True),
+        (ipv6(A6, "ff02::5", 89, bytes(44)), tunnel(), {"reason": "IP_NOPROTO"}, True),
+        (ipv6(A6, "fd10::1", 89, bytes(44)), tunnel(), {"reason": "IP_NOPROTO"}, False),
         (keyed(1), tunnel(), {"reason": "OTHERHOST"}, True),
         (ROUTERS, ANYWHERE, {"place": Place("ip6_finish_output2"), "is_sent": True}, True),
         (ROUTERS, tunnel(), {"place": Place("ip6_finish_output2"), "is_sent": True}, False),

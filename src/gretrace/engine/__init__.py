@@ -186,6 +186,8 @@ def drop_reasons() -> dict[int, str]:
         from gretrace.engine.tracepoints import named_values
 
         return named_values("skb/kfree_skb")
+    # v7.0 has those of qdiscs beside them, in the numbers of a subsystem (dropreason-qdisc.h).
+    names = {**kernel_enum("qdisc_drop_reason"), **names}
     return {value: name.removeprefix("SKB_DROP_REASON_") for value, name in names.items()}
 
 

@@ -22,7 +22,7 @@ from gretrace.host.others import OtherNamespaces
 from gretrace.host.tables import TunnelTables
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.quiet import quiet
+from gretrace.kernel.quiet import concerned, quiet
 from gretrace.live import Readable, Watch
 from gretrace.model import Drop, Report, Total, Traffic, Verdict
 from gretrace.verdicts import Case, explain
@@ -174,8 +174,7 @@ class Explainer:
 
     def _count(self, drop: Drop, fresh: int) -> Seen | None:
         table = self._tables.of(drop.netns, drop.netns_cookie)
-        on = table.tables.by_ifindex(drop.ifindex) if table and drop.on_tunnel else None
-        if words := quiet(drop, on):
+        if words := quiet(drop, concerned(drop, table.tables) if table else None):
             self.freed[words] += fresh
             return None
         seen = tuple_of(drop, table.tables if table else Tables())

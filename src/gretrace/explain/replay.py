@@ -21,11 +21,10 @@ from gretrace.kernel.lookup import Tables
 from gretrace.kernel.receiver import Ended, Receiver
 from gretrace.model import GRE, Address, Drop, Packet, Place, Tunnel
 from gretrace.wire.checksum import is_unfinished
+from gretrace.wire.extensions import IPV6_DESTINATION_OPTIONS, IPV6_SIZE
 from gretrace.wire.packet import (
     ICMP,
     IPV4_MIN,
-    IPV6_DESTINATION_OPTIONS,
-    IPV6_SIZE,
     UDP,
     UDP_SIZE,
     parse_packet,

@@ -10,11 +10,12 @@ from gretrace.host.ipsec import read_ipsec
 from gretrace.host.mpls import has_label
 from gretrace.host.namespaces import entered
 from gretrace.host.others import OtherNamespaces
+from gretrace.host.queues import read_queues
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.surroundings import Elsewhere
-from gretrace.model import Address, Device, RefusingRule, Route, Traffic, Tunnel
+from gretrace.model import Address, Device, Queue, RefusingRule, Route, Traffic, Tunnel
 
 PROC_SYS = Path("/proc/sys")
 
@@ -39,6 +40,7 @@ class Host:
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
         self._devices: dict[int, Device | None] = {}
         self._labels: dict[int, bool | None] = {}
+        self._queues: dict[int, Sequence[Queue]] = {}
         self._ruleset: Ruleset | None = None
         self._ipsec: Ipsec | None = None
         self._elsewhere: Elsewhere | None = None
@@ -110,6 +112,13 @@ class Host:
         if label not in self._labels:
             self._labels[label] = has_label(self._table.namespace, label)
         return self._labels[label]
+
+    def queues(self, ifindex: int) -> Sequence[Queue]:
+        """Return what packets wait in before a device sends them."""
+        if ifindex not in self._queues:
+            with entered(self._table.namespace):
+                self._queues[ifindex] = read_queues(ifindex)
+        return self._queues[ifindex]
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""

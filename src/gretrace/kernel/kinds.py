@@ -26,6 +26,8 @@ DEFAULT_LIMIT = 4  # IPV6_DEFAULT_TNL_ENCAP_LIMIT, and iproute2's where it is to
 ENCAPSULATIONS = {"fou": 8, "gue": 8 + 4}
 REMOTE_CHECKSUM = 8  # GUE_LEN_PRIV and GUE_PLEN_REMCSUM of net/gue.h
 
+# What ERSPAN's versions are called, by the number on the wire.
+ERSPAN_TYPES = {0: "I", 1: "II", 2: "III"}
 ETHERNET_MTU = 1500  # where the kernel knows no way to the remote
 MODULES = {4: "ip_gre", 6: "ip6_gre"}  # by the IP version of the outer header
 # IPV4_MIN_MTU and IPV6_MIN_MTU: by itself no tunnel gets less, whatever its underlay takes.
@@ -104,6 +106,15 @@ def erspan_version(protocol: int, key: int | None) -> int:
     if protocol == ETH_P_ERSPAN2:
         return 2
     return 0 if protocol == ETH_P_ERSPAN and key is None else 1
+
+
+def is_other_erspan(tunnel: Tunnel, protocol: int, key: int | None) -> bool:
+    """Whether a tunnel and packets are of ERSPAN, and one of the two of type I, without session.
+
+    II and III are no others to each other: the kernel takes either by a tunnel of either.
+    """
+    is_erspan = bool(kind_of(tunnel).erspan) and protocol in ERSPAN
+    return is_erspan and (tunnel.ikey is None) != (key is None)
 
 
 def tables_of(family: int, protocol: int) -> Sequence[str]:

@@ -17,7 +17,8 @@ from gretrace.model import (
     Packet,
     Tunnel,
 )
-from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE, lookup_key
+from gretrace.wire.extensions import IPV6_SIZE
+from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, lookup_key
 
 IP_SIZES = {ETH_P_IP: IPV4_MIN, ETH_P_IPV6: IPV6_SIZE}
 VLANS = (0x8100, 0x88A8)  # eth_type_vlan()

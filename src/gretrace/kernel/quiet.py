@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gretrace.kernel import receive
 from gretrace.kernel.kinds import kind_of
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.passage import Passage
 from gretrace.model import Drop, Tunnel
 
 # A capture or a raw socket whose buffer is full loses its copy; the packet goes on.
@@ -58,7 +60,15 @@ class Quiet:
     """One way to be freed that is no fault."""
 
     words: str  # what follows "packets were freed by design:"
-    fits: Callable[[Drop, Tunnel | None], bool]  # the drop, and the tunnel that it died on
+    # The drop, and the tunnel that it died on, or that waits for it.
+    fits: Callable[[Drop, Tunnel | None], bool]
+
+
+def concerned(drop: Drop, tables: Tables) -> Tunnel | None:
+    """Return the tunnel that a packet died on, or that waits for it where UDP has lost it."""
+    if _is_unclaimed(drop):
+        return Passage(drop.packet, tables, drop.ifindex).tunnel
+    return tables.by_ifindex(drop.ifindex) if drop.on_tunnel else None
 
 
 def quiet(drop: Drop, tunnel: Tunnel | None) -> str | None:
@@ -126,8 +136,13 @@ def _is_last_hop(drop: Drop, _tunnel: Tunnel | None) -> bool:
 
 
 def _has_no_protocol(drop: Drop, _tunnel: Tunnel | None) -> bool:
-    """Of routing protocols and the like that no program here has opened a socket for."""
-    return drop.on_tunnel and not drop.is_sent and drop.reason == "IP_NOPROTO"
+    """Of routing protocols and the like that greet whoever is there, and nobody here speaks.
+
+    To all hosts or routers, that is: who sends to an address of this host means this host.
+    """
+    if not drop.on_tunnel or drop.is_sent or drop.reason != "IP_NOPROTO" or drop.packet is None:
+        return False
+    return drop.packet.local.is_multicast or str(drop.packet.local) == "255.255.255.255"
 
 
 def _is_greeting(drop: Drop, tunnel: Tunnel | None) -> bool:
@@ -137,6 +152,16 @@ def _is_greeting(drop: Drop, tunnel: Tunnel | None) -> bool:
         return False
     is_greeting = packet.protocol == ICMPV6 and packet.icmp_type in (*GREETINGS, None)
     return packet.local.is_multicast and (is_greeting or packet.protocol == 0)
+
+
+def _is_unclaimed(drop: Drop) -> bool:
+    """Whether UDP freed it for want of a socket, and only its bytes say that GRE may be inside."""
+    packet = drop.packet
+    return bool(packet and packet.udp_port) and drop.reason == "NO_SOCKET"
+
+
+def _is_nobodys(drop: Drop, tunnel: Tunnel | None) -> bool:
+    return _is_unclaimed(drop) and (tunnel is None or tunnel.fallback)
 
 
 QUIET = (
@@ -149,6 +174,7 @@ QUIET = (
     Quiet("nothing here speaks these protocols of the link", _is_unspoken),
     Quiet("the bridge had nowhere to send them but back", _is_switched_back),
     Quiet("here was its last hop, as traceroute asks for", _is_last_hop),
-    Quiet("nothing here speaks their IP protocol", _has_no_protocol),
+    Quiet("to all, and nothing here speaks their IP protocol", _has_no_protocol),
+    Quiet("UDP to a closed port, and for no tunnel", _is_nobodys),
     Quiet("IPv6 looked for neighbours on a tunnel to anywhere", _is_greeting),
 )

@@ -33,6 +33,27 @@ _RECURSION = Free(
     reasons=(*UNTOLD, "RECURSION_LIMIT"),
 )
 
+# dev_qdisc_enqueue(). Before v5.17 there is no reason, and the functions are those of the limit of
+# devices.
+_QDISC = Free(
+    reasons=(
+        *("QDISC_DROP", "QDISC_OVERLIMIT", "CAKE_FLOOD"),
+        *("FQ_BAND_LIMIT", "FQ_HORIZON_LIMIT", "FQ_FLOW_LIMIT"),
+        # Those of enum qdisc_drop_reason.
+        *("QDISC_DROP_GENERIC", "QDISC_DROP_OVERLIMIT", "QDISC_DROP_MAXFLOWS"),
+        *("QDISC_DROP_FLOOD_PROTECTION", "QDISC_DROP_BAND_LIMIT"),
+        *("QDISC_DROP_HORIZON_LIMIT", "QDISC_DROP_FLOW_LIMIT"),
+    )
+)
+# CoDel, which lets go of what has waited, when it would be sent.
+_CODEL = (
+    Free(reasons=("QDISC_CONGESTED", "QDISC_DROP_CONGESTED", "QDISC_DROP_L4S_STEP_NON_ECN")),
+    # Some compilers put the first, which is codel's too, into its caller.
+    Free(("drop_func",), reasons=UNTOLD),
+    Free(("fq_codel_dequeue", "__fq_codel_dequeue", "codel_qdisc_dequeue"), reasons=UNTOLD),
+    Free(("cake_dequeue",), reasons=UNTOLD),
+)
+
 # The way from an address that is none of this host.
 STRANGE_LOCAL = Route(error=errno.EADDRNOTAVAIL)
 
@@ -60,6 +81,23 @@ class Sending:
 def cut_to_send(s: Sending) -> bool | None:
     """It is shorter than the IP header that it should have."""
     return None if s.packet is None else False
+
+
+@step(_TUNNEL6, counts=("tx_errors",))
+def needs_device(s: Sending) -> bool | None:
+    """An end of the tunnel is link-local, and it is bound to no device (ip6_tnl_get_cap())."""
+    tunnel = s.tunnel
+    if tunnel is None:
+        return None
+    if not s.is_inside or tunnel.link or tunnel.moved or not (tunnel.local and tunnel.remote):
+        return False
+    return tunnel.local.is_link_local or tunnel.remote.is_link_local
+
+
+@step(_TUNNEL6, counts=("tx_errors",))
+def no_more_tunnels(s: Sending) -> bool | None:
+    """Its encapsulation limit is 0 (RFC 2473): no tunnel may be put around it."""
+    return None if s.packet is None else s.is_inside and s.packet.encap_limit == 0
 
 
 @step(_METADATA, _XMIT4, _TUNNEL6)
@@ -127,6 +165,18 @@ def silent_neighbour(_: Sending) -> bool | None:
     return None
 
 
+@step(_QDISC)
+def full_queue(_: Sending) -> bool | None:
+    """The qdisc of the device has no room for it."""
+    return None
+
+
+@step(*_CODEL)
+def long_queue(_: Sending) -> bool | None:
+    """It has waited longer in the qdisc of the device than that lets packets wait."""
+    return None
+
+
 @step(_RECURSION)
 def recursion(s: Sending) -> bool | None:
     """It went from device to device too often."""
@@ -134,8 +184,10 @@ def recursion(s: Sending) -> bool | None:
 
 
 _STEPS = (
-    *(cut_to_send, no_metadata, no_next_hop, no_route_to_remote, refused_by_ipsec),
-    *(route_into_itself, too_big_to_send, too_big_to_leave, silent_neighbour, recursion),
+    *(cut_to_send, needs_device, no_more_tunnels, no_metadata, no_next_hop),
+    *(no_route_to_remote, refused_by_ipsec),
+    *(route_into_itself, too_big_to_send, too_big_to_leave, silent_neighbour, full_queue),
+    *(long_queue, recursion),
 )
 WAY = Way(4, _STEPS)  # one for both versions of IP: no function is in both
 FUNCTIONS = WAY.functions

@@ -7,22 +7,15 @@ net/ipv4/ip_output.c and net/ipv6/ip6_output.c. Of what users' programs and rule
 known than that they may drop.
 """
 
-from dataclasses import dataclass, field
-
-from gretrace.kernel.settings import (
-    accepts_own,
-    forwards,
-    read_number,
-    reverse_path,
-    setting_name,
-)
-from gretrace.kernel.surroundings import Nowhere, Surroundings
+from gretrace.kernel.settings import forwards, read_number, reverse_path, setting_name
+from gretrace.kernel.stay import Stay, impossible_source, is_refused_own
 from gretrace.kernel.way import UNTOLD, By, Free, Step, Way, step
-from gretrace.model import Address, Packet, Route
 
 # fib_validate_source() is seen in its callers: ip_rcv_finish_core(), before v4.19
 # ip_rcv_finish(); and ip_route_input_slow() where builds put it there.
 _SOURCE = ("ip_rcv_finish_core", "ip_rcv_finish*", "ip_route_input*")
+# net/ipv4/tunnel4.c and net/ipv6/tunnel6.c
+_TUNNELS = ("tunnel4_rcv", "tunnel64_rcv", "tunnel6_rcv", "tunnel46_rcv")
 _NETFILTER = (
     Free(reasons=("NETFILTER_DROP", "NETFILTER_INGRESS")),
     Free(("nf_hook_slow", "nf_hook_slow_list", "nft_do_chain", "ipt_do_table", "ip6t_do_table")),
@@ -32,41 +25,6 @@ _NETFILTER = (
 def told(reason: str, functions: tuple[str, ...] = (), family: int | None = None) -> Free:
     """Return a free whose reason names the step."""
     return Free(functions, reasons=(reason,), family=family, is_told=True)
-
-
-@dataclass(frozen=True)
-class Stay:
-    """A packet in the host's stack, and what it meets there."""
-
-    packet: Packet | None  # None where it is no IP packet
-    device: str | None = None  # by which it came, or leaves
-    host: Surroundings = field(default_factory=Nowhere)
-    is_routed: bool | None = None  # the kernel had found a route for it; None: it is not known
-    is_sent: bool = False  # it was on its way out
-    is_passing: bool = False  # it came by a tunnel, and was on its way out by another device
-    is_wrapped: bool = False  # a tunnel has just encapsulated it; no device of the underlay has it
-    is_external: bool = False  # a tunnel delivered it that leaves what was outside as metadata
-    vrf: int | None = None  # ifindex of the VRF, of the many tables of a namespace
-
-    @property
-    def is_early(self) -> bool:
-        """Whether it may be at a hook before routing.
-
-        What an external tunnel delivers looks routed from the beginning: its metadata is a dst.
-        """
-        return not self.is_sent and (not self.is_routed or self.is_external)
-
-    @property
-    def is_for_us(self) -> bool:
-        """Whether it is delivered here, not forwarded."""
-        destination = self.packet.local if self.packet else None
-        if destination is None:
-            return False
-        return destination.is_multicast or self.route(destination).is_own
-
-    def route(self, address: Address) -> Route:
-        """Return the way that the kernel would send from there."""
-        return self.host.route(address, None, self.vrf)
 
 
 @step(
@@ -217,6 +175,34 @@ def no_module(_: Stay) -> bool | None:
     return None
 
 
+@step(
+    Free(reasons=("IP_NOPROTO",), by_then=By.INNER),
+    # IP in IP has its module loaded, and no tunnel for it.
+    Free(_TUNNELS, reasons=UNTOLD, by_then=By.INNER),
+)
+def no_program(_: Stay) -> bool | None:
+    """Nothing here takes packets of its IP protocol."""
+    return None
+
+
+@step(
+    told("FRAG_REASM_TIMEOUT"),
+    # Before v6.2, 77adfd3a1d44 ("net: dropreason: add SKB_DROP_REASON_FRAG_REASM_TIMEOUT").
+    Free(("ip_expire",), reasons=UNTOLD, family=4),
+    Free(("ip6_frag_expire", "nf_ct_frag6_expire"), reasons=UNTOLD, family=6),
+    Free(("inet_frag_rbtree_purge",), reasons=UNTOLD),
+)
+def lost_fragment(_: Stay) -> bool | None:
+    """It was cut into fragments, and not all of them came in time."""
+    return None
+
+
+@step(Free(reasons=("NO_SOCKET",), by_then=By.UNDERLAY))
+def no_listener(s: Stay) -> bool | None:
+    """It is GRE in UDP, for a port that nothing here has opened."""
+    return None if s.packet and s.packet.udp_port else False
+
+
 @step(told("XFRM_POLICY"))
 def ipsec_policy(_: Stay) -> bool | None:
     """A policy of IPsec blocks it, or wants it protected otherwise than it came."""
@@ -263,24 +249,6 @@ def tc_egress(_: Stay) -> bool | None:
     return None
 
 
-def impossible_source(source: Address) -> str | None:
-    """Say what an address is that no host may send from; None where one may."""
-    if source.is_multicast:
-        return "a multicast group"
-    if source.is_loopback:
-        return "a loopback address"
-    if source.version == 4 and source.is_unspecified:
-        return "no address at all"
-    return "the broadcast address" if str(source) == "255.255.255.255" else None
-
-
-def is_refused_own(stay: Stay, device: str) -> bool:
-    """Whether the source is an address of this host, and such may not come in there."""
-    if stay.packet is None or accepts_own(stay.host.sysctl, device):
-        return False
-    return stay.route(stay.packet.remote).is_own
-
-
 NETFILTER = (
     *(netfilter_ingress, netfilter_prerouting, netfilter_input, netfilter_forward),
     *(netfilter_output, netfilter_postrouting, netfilter_egress),
@@ -289,7 +257,8 @@ _STEPS = (
     *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, mpls_refused, ipv6_disabled),
     *(cut_short, wrong_ip_checksum, netfilter_prerouting),
     *(martian_source, reverse_path_filter, no_forwarding, no_route),
-    *(netfilter_input, no_module, ipsec_policy, netfilter_forward, too_big_to_forward),
+    *(lost_fragment, netfilter_input, no_module, no_program, no_listener, ipsec_policy),
+    *(netfilter_forward, too_big_to_forward),
     *(netfilter_output, netfilter_postrouting, netfilter_egress, tc_egress),
 )
 WAYS = {family: Way(family, _STEPS) for family in (4, 6)}  # of the packet's own IP version

@@ -9,7 +9,7 @@ from gretrace.commands import Netns
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Address, Device, RefusingRule, Route
+from gretrace.model import Address, Device, Queue, RefusingRule, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class Surroundings(Protocol):
 
     def has_label(self, label: int) -> bool | None:
         """Whether there is a route for a label of MPLS; None where that is not known."""
+
+    def queues(self, ifindex: int) -> Sequence[Queue]:
+        """Return what packets wait in before a device sends them."""
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
@@ -102,6 +105,10 @@ class Nowhere:
     def has_label(self, _label: int) -> bool | None:
         """Know of no label."""
         return None
+
+    def queues(self, _ifindex: int) -> Sequence[Queue]:
+        """Know of no queue."""
+        return ()
 
     def firewall(self) -> Ruleset:
         """Know of no ruleset."""

@@ -34,6 +34,10 @@ from gretrace.model.protocols import (
     MPLS,
     Address,
 )
+from gretrace.model.queue import (
+    Queue,
+    show_handle,
+)
 from gretrace.model.report import (
     Ask,
     Change,
@@ -82,6 +86,7 @@ __all__ = [
     "Label",
     "Packet",
     "Place",
+    "Queue",
     "RefusingRule",
     "Report",
     "Responder",
@@ -92,4 +97,5 @@ __all__ = [
     "Tuple",
     "Verdict",
     "Where",
+    "show_handle",
 ]

@@ -78,6 +78,9 @@ class Packet:
     ttl: int | None = None  # IPv6's hop limit
     icmp_type: int | None = None  # of ICMP or ICMPv6, where that is what it is
     udp_port: int | None = None  # the destination, where GRE comes in UDP (FOU, GUE)
+    udp_type: str | None = None  # which of them: fou or gue
+    # Of RFC 2473: how many tunnels may still be put around a packet of IPv6; None: it does not say.
+    encap_limit: int | None = None
 
     @property
     def family(self) -> int:

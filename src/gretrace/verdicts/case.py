@@ -13,7 +13,7 @@ from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Candidate, Match, Pass, Query, Tables
 from gretrace.kernel.passage import Passage
 from gretrace.kernel.send import Sending, sending_of
-from gretrace.kernel.stack import Stay
+from gretrace.kernel.stay import Stay
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import Step
 from gretrace.model import (

@@ -4,6 +4,7 @@
 from gretrace.commands import run, sysctl
 from gretrace.kernel import stack
 from gretrace.kernel.settings import reverse_path, setting_name, without_reverse_path
+from gretrace.kernel.stay import impossible_source, is_refused_own
 from gretrace.model import Address, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.ends import owner_name
@@ -59,9 +60,9 @@ def martian_source(case: Case) -> Finding | None:
     if not packet or not device or drop.is_sent or not (drop.on_tunnel or packet.gre):
         return None
     source = packet.remote
-    if kind := stack.impossible_source(source):
+    if kind := impossible_source(source):
         return _impossible_source(case, packet, device, kind)
-    if packet.family == 6 or not stack.is_refused_own(case.stay, device):
+    if packet.family == 6 or not is_refused_own(case.stay, device):
         return None
     settings = {
         setting_name(device, "accept_local"): 1,

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from gretrace.commands import ip_link
 from gretrace.kernel import receive, stack
-from gretrace.kernel.kinds import FRAMES, Kind, erspan_version, kind_of, unpacker_of
+from gretrace.kernel.kinds import (
+    ERSPAN_TYPES,
+    FRAMES,
+    Kind,
+    erspan_version,
+    is_other_erspan,
+    kind_of,
+    unpacker_of,
+)
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
@@ -40,6 +48,8 @@ def wrong_type(case: Case) -> Finding | None:
     unhandled = _unhandled(case)
     if unhandled:
         return unhandled
+    if other := _other_erspan(case):
+        return other
     near, query = near_miss(case, Mismatch.TYPE), case.missed
     if not near or not query:
         return None
@@ -53,6 +63,32 @@ def wrong_type(case: Case) -> Finding | None:
         f"protocol {show_protocol(protocol)}, which only a {wanted.name} tunnel takes.",
         _make_anew(case, tunnel, wanted, protocol),
         _make_the_peers(tunnel),
+    )
+
+
+def _other_erspan(case: Case) -> Finding | None:
+    """Explain packets of ERSPAN that have a session where the tunnel's type has none, or have none.
+
+    The kernel looks it up as a key, which these packets lack, or have for nothing.
+    """
+    near, query = near_miss(case, Mismatch.KEY), case.missed
+    if not near or not query:
+        return None
+    tunnel, kind = near.tunnel, kind_of(near.tunnel)
+    if not is_other_erspan(tunnel, query.protocol, query.key):
+        return None
+    ours = ERSPAN_TYPES.get(0 if tunnel.ikey is None else tunnel.erspan_version, "of its own")
+    theirs = ERSPAN_TYPES[erspan_version(query.protocol, query.key)]
+    has = f"session {query.key}" if query.key is not None else "no session"
+    anew = replace(tunnel, ikey=query.key, okey=query.key)
+    return missed_lookup(
+        case,
+        near,
+        f"{tunnel.name} is of ERSPAN type {ours}, but the packets from {query.remote} are of type "
+        f"{theirs}, with {has}.",
+        # Over IPv6 there is no type I.
+        _make_anew(case, anew, kind, query.protocol) if 0 in kind.erspan else None,
+        Fix(Where.PEER, f"Or have the peer send ERSPAN type {ours}."),
     )
 
 
@@ -77,7 +113,9 @@ def _make_anew(case: Case, tunnel: Tunnel, kind: Kind, protocol: int) -> Fix:
     return Fix(
         Where.HERE,
         f"Make {tunnel.name} anew as {kind.name}: a device cannot change its type, and its "
-        "addresses and routes go with it.",
+        "addresses and routes go with it."
+        if kind.name != tunnel.kind
+        else f"Make {tunnel.name} anew with that type; its addresses and routes go with it.",
         ip_link(case.netns, "del", tunnel.name) + add_and_set_up(case.netns, anew),
     )
 

@@ -6,7 +6,27 @@ from gretrace.kernel.kinds import FRAMES, kind_of
 from gretrace.model import MPLS, Ask, Change, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.words import describe_traffic, describe_tunnel, show_protocol
+from gretrace.verdicts.words import (
+    describe_death,
+    describe_packet,
+    describe_traffic,
+    describe_tunnel,
+    show_protocol,
+)
+
+# By IP protocol: its name, and what takes it.
+TAKERS = {
+    4: ("IP in IP", "a tunnel of kind ipip or sit whose remote is the sender"),
+    41: ("IPv6 in IP", "a tunnel of kind sit or ip6tnl whose remote is the sender"),
+    50: ("ESP", "IPsec: an IKE daemon (strongSwan, Libreswan), or states of `ip xfrm state`"),
+    51: ("AH", "IPsec: an IKE daemon (strongSwan, Libreswan), or states of `ip xfrm state`"),
+    88: ("EIGRP", "a routing daemon (FRR's eigrpd)"),
+    89: ("OSPF", "a routing daemon (FRR's ospfd or ospf6d, BIRD)"),
+    103: ("PIM", "a multicast routing daemon (FRR's pimd)"),
+    112: ("VRRP", "a VRRP daemon (keepalived)"),
+    115: ("L2TPv3", "a tunnel of `ip l2tp`"),
+    132: ("SCTP", "a program that listens on SCTP, which loads the module sctp"),
+}
 
 CDP = 0x2000
 
@@ -31,11 +51,17 @@ WAYS = {
 
 @cause(
     "no-handler",
-    "nothing here speaks the protocol that the tunnel carries",
-    stack.no_protocol,
+    "nothing here speaks the protocol that the tunnel carries, or the one inside of it",
+    *(stack.no_protocol, stack.no_program),
 )
 def no_handler(case: Case) -> Finding | None:
-    """An L3 tunnel took the packet, and the kernel has nothing that takes its protocol."""
+    """An L3 tunnel took the packet, and the kernel has nothing that takes its protocol.
+
+    Or it is for an address of this host, and no socket or module takes its IP protocol. What
+    greets all hosts or routers is none: a host without OSPF is sound, whoever sends to 224.0.0.5.
+    """
+    if case.is_at(stack.no_program):
+        return _no_program(case)
     tunnel, protocol = case.carrier, case.drop.protocol
     if not tunnel or tunnel.fallback or kind_of(tunnel).is_ethernet or case.drop.is_sent:
         return None
@@ -57,5 +83,32 @@ def no_handler(case: Case) -> Finding | None:
         ),
         fix=(Fix(where, note, ask=Ask(Change.NO_CDP, tunnel.kind) if protocol == CDP else None),),
         path=(tunnel.name, "decapsulated", case.drop.place.function),
+        tunnel=tunnel.name,
+    )
+
+
+def _no_program(case: Case) -> Finding | None:
+    packet, tunnel = case.delivered, case.carrier
+    if packet is None or tunnel is None:
+        return None
+    number = packet.protocol
+    name, taker = TAKERS.get(number, ("", ""))
+    shown = f"{name} (IP protocol {number})" if name else f"IP protocol {number}"
+    traffic = describe_traffic(tunnel, case.traffic.get(tunnel.ifindex))
+    run_it = f"Run what takes it, if it is meant to be spoken here: {taker or 'a program for it'}."
+    return Finding(
+        summary=f"{packet.remote} sends {shown} to {packet.local} through {tunnel.name}, and "
+        "nothing here takes that.",
+        evidence=(
+            describe_packet(packet),
+            describe_tunnel(tunnel),
+            *([traffic] if traffic else []),
+            describe_death(case.drop),
+        ),
+        fix=(
+            Fix(Where.HERE, run_it),
+            Fix(Where.PEER, f"Or have {packet.remote} leave {packet.local} out of it."),
+        ),
+        path=(tunnel.name, "decapsulated", "delivered here", str(case.drop.place)),
         tunnel=tunnel.name,
     )

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c)."""
+"""The right tunnel but for its key (ip_tunnel_key_match() of net/ipv4/ip_tunnel.c).
+
+ERSPAN's session is looked up as a key. A packet of ERSPAN type I has none, nor has a tunnel of
+it: that is another type, not a missing key.
+"""
 
 from gretrace.kernel import receive
+from gretrace.kernel.kinds import ERSPAN, is_other_erspan
 from gretrace.kernel.lookup import Mismatch
 from gretrace.model import Ask, Change, Finding, Fix, Tunnel, Where
 from gretrace.verdicts.case import Case
@@ -18,16 +23,19 @@ def key_mismatch(case: Case) -> Finding | None:
     if not near or not query or near.tunnel.ikey is None or query.key is None:
         return None
     tunnel = near.tunnel
+    is_session = query.protocol in ERSPAN
+    word = "session" if is_session else "key"
+    peers = "ERSPAN ID (on Cisco, erspan-id)" if is_session else "okey (on Cisco, tunnel key)"
     return missed_lookup(
         case,
         near,
-        f"{tunnel.name} expects {show_key(tunnel.ikey)}, but the packets from {query.remote} "
-        f"carry {show_key(query.key)}.",
+        f"{tunnel.name} expects {show_key(tunnel.ikey, word)}, but the packets from "
+        f"{query.remote} carry {show_key(query.key, word)}.",
         _take_key(case, tunnel, query.key),
         Fix(
             Where.PEER,
-            f"Or send {show_key(tunnel.ikey)}: that is the peer's okey (on Cisco, tunnel key).",
-            ask=_ask_key(tunnel),
+            f"Or send {show_key(tunnel.ikey, word)}: that is the peer's {peers}.",
+            ask=None if is_session else _ask_key(tunnel),
         ),
     )
 
@@ -39,6 +47,8 @@ def key_missing(case: Case) -> Finding | None:
     if not near or not query or query.key is not None:
         return None
     tunnel = near.tunnel
+    if is_other_erspan(tunnel, query.protocol, query.key):
+        return None
     return missed_lookup(
         case,
         near,
@@ -60,6 +70,8 @@ def key_unexpected(case: Case) -> Finding | None:
     if not near or not query or query.key is None or near.tunnel.ikey is not None:
         return None
     tunnel = near.tunnel
+    if is_other_erspan(tunnel, query.protocol, query.key):
+        return None
     return missed_lookup(
         case,
         near,

@@ -13,14 +13,19 @@ from gretrace.verdicts.words import describe_packet, describe_tunnel
 @cause(
     "tx-link-down",
     "the device that the tunnel sends by is down, or has no carrier",
-    *(send.no_route_to_remote, send.silent_neighbour),
+    *(send.no_route_to_remote, send.silent_neighbour, send.full_queue),
 )
 def tx_link_down(case: Case) -> Finding | None:
-    """The tunnel finds no way while its device is down; without carrier no neighbour answers."""
+    """The tunnel finds no way while its device is down; without carrier no neighbour answers.
+
+    What has its neighbour's address meets the qdisc noop there, which has no room at all.
+    """
     sending, tunnel = case.sending, case.sending.tunnel
     if tunnel is None or case.drop.leaving_by:
         return None
     if sending.is_inside:
+        if case.is_at(send.full_queue):
+            return None
         device = standing_on(case, tunnel)
         is_down = device and not device.up and sending.way.error is not None
         return _down(case, tunnel, device) if device and is_down else None

@@ -152,7 +152,7 @@ def _arguments(tunnel: Tunnel, changes: dict[str, Any]) -> list[Word]:
         words += ["dev", wanted.link_name]
     if wanted.ttl:
         words += [kind.hop_limit, wanted.ttl]
-    words += _ipv4_words(wanted) if kind.family == 4 else _ipv6_words(wanted)
+    words += _ipv4_words(wanted) if kind.family == 4 else _ipv6_words(wanted, changes)
     return words + (_encap_words(wanted.encap, kind.family) if wanted.encap else [])
 
 
@@ -174,9 +174,10 @@ def _ipv4_words(tunnel: Tunnel) -> list[Word]:
     return words
 
 
-def _ipv6_words(tunnel: Tunnel) -> list[Word]:
+def _ipv6_words(tunnel: Tunnel, changes: dict[str, Any]) -> list[Word]:
     limit = tunnel.encap_limit
-    return [] if limit == DEFAULT_LIMIT else ["encaplimit", "none" if limit is None else limit]
+    is_told = limit != DEFAULT_LIMIT or "encap_limit" in changes
+    return [] if not is_told else ["encaplimit", "none" if limit is None else limit]
 
 
 def _encap_words(encap: Encap, family: int) -> list[Word]:

@@ -2,7 +2,8 @@
 """Whether a checksum in a capture can be held against the packet."""
 
 from gretrace.model import ETH_P_IP, ETH_P_IPV6, ETH_P_TEB
-from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, IPV6_SIZE, internet_checksum
+from gretrace.wire.extensions import IPV6_SIZE
+from gretrace.wire.packet import ETHERNET_SIZE, IPV4_MIN, internet_checksum
 
 # IP protocol: where its checksum stands
 TRANSPORTS = {6: 16, 17: 6}

@@ -22,13 +22,9 @@ from gretrace.model import (
     Inner,
     Packet,
 )
+from gretrace.wire.extensions import IPV6_SIZE, skip_extensions
 
 IPV4_MIN = 20
-IPV6_SIZE = 40
-# Extension headers of IPv6 (RFC 8200 section 4) that may come before GRE, and how many do.
-IPV6_FRAGMENT, IPV6_DESTINATION_OPTIONS = 44, 60
-_EXTENSIONS = (0, 43, IPV6_FRAGMENT, IPV6_DESTINATION_OPTIONS)
-EXTENSIONS_AT_MOST = 4
 UDP, UDP_SIZE = 17, 8
 GUE_SIZE = 4  # and four bytes for each word of options
 # What a keepalive carries behind its GRE header, in bytes: nothing, or OpenBSD's time, a random
@@ -80,10 +76,11 @@ def parse_packet(data: bytes, length: int | None = None, *, in_udp: bool = False
     header = _parse_ip(data)
     if header is None:
         return None
-    offset, protocol, port = header.size, header.protocol, None
+    offset, protocol, port, around = header.size, header.protocol, None, None
     if in_udp and protocol == UDP and (size := gre_in_udp(data[offset:])):
         port = int.from_bytes(data[offset + 2 : offset + 4], "big")
         offset, protocol = offset + size, GRE
+        around = "fou" if size == UDP_SIZE else "gue"
     elif header.stated >= IPV4_MIN:
         # Ethernet pads short frames; what lies behind the IP packet is no part of it.
         data = data[: header.stated]
@@ -109,6 +106,8 @@ def parse_packet(data: bytes, length: int | None = None, *, in_udp: bool = False
         header.ttl,
         _icmp_type(header, data),
         port,
+        around,
+        header.limit,
     )
 
 
@@ -222,6 +221,7 @@ class _IpHeader(NamedTuple):
     is_fragment: bool = False  # a later one
     must_not_fragment: bool = False
     ttl: int | None = None
+    limit: int | None = None
 
 
 def _parse_ip(data: bytes) -> _IpHeader | None:
@@ -243,30 +243,13 @@ def _parse_ip(data: bytes) -> _IpHeader | None:
             ttl,
         )
     if version == 6 and len(data) >= IPV6_SIZE:
-        protocol, offset, is_fragment = _skip_extensions(data)
+        protocol, offset, is_fragment, limit = skip_extensions(data)
         tos = int.from_bytes(data[:2], "big") >> 4 & 0xFF
         ends = _ipv6(data[8:24]), _ipv6(data[24:40])
-        return _IpHeader(*ends, protocol, offset, tos, is_fragment=is_fragment, ttl=data[7])
+        return _IpHeader(
+            *ends, protocol, offset, tos, is_fragment=is_fragment, ttl=data[7], limit=limit
+        )
     return None
-
-
-def _skip_extensions(data: bytes) -> tuple[int, int, bool]:
-    """Go past extension headers of IPv6: what comes then, where, and if it is a later fragment.
-
-    A fragment that is all there is (RFC 6946), or the first, is no later one.
-    """
-    protocol, offset = data[6], IPV6_SIZE
-    for _ in range(EXTENSIONS_AT_MOST):
-        if protocol not in _EXTENSIONS or len(data) < offset + 8:
-            break
-        kind, protocol = protocol, data[offset]
-        if kind != IPV6_FRAGMENT:
-            offset += 8 + data[offset + 1] * 8
-        elif int.from_bytes(data[offset + 2 : offset + 4], "big") & 0xFFF8:
-            return protocol, offset + 8, True
-        else:
-            offset += 8
-    return protocol, offset, False
 
 
 def _icmp_type(header: _IpHeader, data: bytes) -> int | None:

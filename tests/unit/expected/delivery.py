@@ -52,7 +52,25 @@ def echo_reply(source, destination):
     return ipv4(source, destination, 1, bytes(8))
 
 
+NOBODY = {"place": Place("ip_local_deliver_finish"), "reason": "IP_NOPROTO"}
+
+
 EXPECTED = {
+    "no-handler, OSPF to this host": (
+        on_tunnel(ipv4("10.1.1.2", "10.1.1.1", 89, bytes(44)), tunnel("gre1"), **NOBODY),
+        "gre1",
+    ),
+    "no-handler, IP in IP without a tunnel": (
+        on_tunnel(
+            *(ipv4("10.1.1.2", "10.1.1.1", 4, bytes(44)), tunnel("gre1")),
+            place=Place("tunnel4_rcv", "tunnel4"),
+        ),
+        "gre1",
+    ),
+    "no-handler, of a protocol without a name": (
+        on_tunnel(ipv4("10.1.1.2", "10.1.1.1", 253, bytes(44)), tunnel("gre1"), **NOBODY),
+        "gre1",
+    ),
     "keepalive-unanswered, of OpenBSD": (
         on_tunnel(
             *(ipv4(B, A, 47, gre(bytes(16), protocol=0)), GRE),

@@ -146,13 +146,4 @@ EXPECTED = {
         outer(gre_packet(A, B), GRE, place=Place("kfree_skb"), reason="XDP"),
         "gre1",
     ),
-    "other, a queue that was full": (
-        on_tunnel(
-            *(udp(INNER_B, INNER_A), GRE),
-            place=Place("__dev_queue_xmit"),
-            reason="QDISC_DROP",
-            is_sent=True,
-        ),
-        "gre1",
-    ),
 }

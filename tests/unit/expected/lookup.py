@@ -106,6 +106,17 @@ EXPECTED = {
         ),
         "gre1",
     ),
+    "wrong-type, ERSPAN type I to one of type II": (
+        case(gre_packet(A, B, FRAME, protocol=ERSPAN), tunnel(kind="erspan", key=7)),
+        "gre1",
+    ),
+    "wrong-type, ERSPAN type II to one of type I": (
+        case(
+            gre_packet(A, B, ERSPAN_HEADER + FRAME, protocol=ERSPAN, sequence=0),
+            tunnel(kind="erspan", erspan_version=0),
+        ),
+        "gre1",
+    ),
     "wrong-type, frames in gre": (_unhandled(TEB, FRAME), "gre1"),
     "wrong-type, ERSPAN in ip6gre": (
         _unhandled(ERSPAN, FRAME, kind="ip6gre", local=B6, remote=A6),
