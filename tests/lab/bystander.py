@@ -4,13 +4,14 @@
 from contextlib import contextmanager
 
 from tests.lab.hosts import B
+from tests.lab.ping import PATIENCE
 
 NEAR, FAR = "10.99.9.1", "10.99.9.2"
 PEER = "20.1.1.254"
 
 
 @contextmanager
-def beside(peer, b, *, there=PEER, here=B, device="va"):
+def beside(peer, b, *, there=PEER, here=B, device="va", patience=PATIENCE):
     """Have a tunnel from B to another address of a peer's, and see that it works on to the end.
 
     What a test breaks may stop it as well, as a firewall does: where it does not work when the
@@ -30,7 +31,9 @@ def beside(peer, b, *, there=PEER, here=B, device="va"):
     has_worked = b.ping(FAR, patience=1)
 
     def see():
-        assert not has_worked or b.ping(FAR), "what was advised has stopped a tunnel that worked"
+        assert not has_worked or b.ping(FAR, patience=patience), (
+            "what was advised has stopped a tunnel that worked"
+        )
 
     yield see
     see()

@@ -19,6 +19,7 @@ from gretrace.engine.programs import open_maps
 from gretrace.host.namespaces import entered
 from tests.encap import OWN, make_config, outer, routed
 from tests.frames import udp
+from tests.lab.bystander import beside
 from tests.lab.hosts import hosts, wire
 from tests.lab.session import PATIENCE, explain_drop
 
@@ -171,7 +172,11 @@ def expected(variant, *, passed_up):
 
 
 def test_what_gets_out_and_what_is_said_of_the_rest():
-    with network() as (a, r, b), closing(Wire(b)) as wire_b:
+    with (
+        network() as (a, r, b),
+        beside(b, r, here=OWN[4], device="vb"),
+        closing(Wire(b)) as wire_b,
+    ):
         with explain_drop(r) as session:
             for hook in HOOKS:
                 with encapsulating(r, [v for v in VARIANTS if v.hook == hook]) as variants:

@@ -4,11 +4,12 @@
 import re
 
 from tests.frames import gre, ipv6, udp
-from tests.lab.field import Row, pings_from_a, pings_from_b, prove
+from tests.lab.field import Row, packets, pings_from_a, pings_from_b, prove
 from tests.lab.hosts import run
 
 HOP_BY_HOP, FRAGMENT, DESTINATION, GRE, NONE = 0, 44, 60, 47, 59
 TEB = 0x6558
+STRANGER6 = "2001:db8:99::1"
 
 
 def nft(text):
@@ -56,6 +57,12 @@ def inside(destination, source=None):
     return send
 
 
+def inside6(destination):
+    """What A sends over IPv6; the checksum that UDP then must have is missing."""
+    packet = ipv6("fd10::2", destination, 17, bytes.fromhex("10e1000900080000"))
+    return lambda site: site.send(site.packet(packet, protocol=0x86DD))
+
+
 def external(site):
     site.b.ip(
         "link add gre1 type gre external",
@@ -65,6 +72,17 @@ def external(site):
 
 
 IN_VRF = ip("link add vrf1 type vrf table 20", "link set vrf1 up", "link set gre1 master vrf1")
+IPV6_IN_VRF = every(
+    IN_VRF,
+    sysctl(*(f"net.ipv6.conf.{of}.disable_ipv6=0" for of in ("gre1", "vrf1"))),
+    ip("addr add fd10::1/64 dev gre1 nodad"),
+)
+UNDERLAY_IN_VRF = ip(
+    "link add vrf0 type vrf table 10",
+    "link set vrf0 up",
+    "link set vb master vrf0",
+    "link change by0 type gre local {site.near} remote {site.beside} key 909 ttl 255 dev vrf0",
+)
 FORWARD = sysctl("net.ipv4.ip_forward=1")
 # A network behind B; nobody lives there, and with `arp on` they are asked for.
 LAN = ip(
@@ -98,13 +116,18 @@ def over_udp(kind):
     return make
 
 
-def over_ipv6(site):
+def over_ipv6_of(attributes):
+    return lambda site: over_ipv6(site, attributes)
+
+
+def over_ipv6(site, attributes=""):
     site.b.sysctl("net.ipv6.conf.vb.disable_ipv6=0")
     site.a.sysctl(f"net.ipv6.conf.{site.va}.disable_ipv6=0")
     site.b.ip(f"addr add {site.outer6(1)}/64 dev vb nodad")
     # What B answers is to find its next hop.
     site.a.ip(f"addr add {site.outer6(2)}/64 dev {site.va} nodad")
-    site.tunnel("key 1", kind="ip6gre", ends=f"local {site.outer6(1)} remote {site.outer6(2)}")
+    ends = f"local {site.outer6(1)} remote {site.outer6(2)}"
+    site.tunnel(f"key 1 {attributes}", kind="ip6gre", ends=ends)
 
 
 def extended(*headers):
@@ -184,6 +207,31 @@ ROWS = {
         every(gre1(), IN_VRF, nft(chain("ip", "prerouting", "iifname vrf1 udp dport 9 drop"))),
         inside("{site.in_b}"), **OURS, words=("ingress or prerouting",),
         command="nft 'insert rule ip f c",
+    ),
+    "in a VRF, IPv6, no route": Row(
+        "no-route",
+        every(gre1(), IPV6_IN_VRF, sysctl("net.ipv6.conf.all.forwarding=1")), inside6(STRANGER6),
+        **OURS, is_mended=False, words=("VRF vrf1",),
+        notes=(f"ip -n {{site.b.name}} route add vrf vrf1 {STRANGER6}/128",),
+    ),
+    "in a VRF, IPv6, forwarding off": Row(
+        "forwarding-off",
+        every(gre1(), IPV6_IN_VRF, ip(f"route add vrf vrf1 {STRANGER6} dev gre1")),
+        inside6(STRANGER6), **OURS, command="", is_mended=False,
+    ),
+    "in a VRF, IPv6, firewall": Row(
+        "firewall", every(gre1(), IPV6_IN_VRF, nft(chain("ip6", "input", "udp dport 9 drop"))),
+        inside6("fd10::1"), **OURS, words=("at input",), command="nft 'insert rule ip6 f c",
+        more='iifname "vrf1" ip6 saddr',
+    ),
+    "the underlay is in a VRF, wrong key": Row(
+        "key-mismatch", every(UNDERLAY_IN_VRF, gre1("key 1 dev vrf0")), packets(key=2),
+        words=("gre1 expects key 1", "carry key 2"), command="link change gre1 type gre",
+        more="dev vrf0",
+    ),
+    "the underlay is in a VRF, over IPv6, wrong key": Row(
+        "key-mismatch", every(UNDERLAY_IN_VRF, over_ipv6_of("dev vrf0")), extended(),
+        **WRONG_KEY, more="dev vrf0",
     ),
     "FOU, wrong key": Row(
         "key-mismatch", over_udp("fou"), pings_from_a, words=("expects key 1", "carry key 2"),

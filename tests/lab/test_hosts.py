@@ -108,7 +108,7 @@ def test_what_is_told_of_a_test_that_fails(request):
 
 def test_what_is_advised_and_stops_a_tunnel_beside_is_noticed():
     with pair() as (a, b):
-        with pytest.raises(AssertionError, match="has stopped"), beside(a, b):
+        with pytest.raises(AssertionError, match="has stopped"), beside(a, b, patience=1):
             b.shell("ip link del by0")
         a.ip("link del by0")
         b.ip("link set vb down")

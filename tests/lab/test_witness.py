@@ -223,6 +223,13 @@ def test_each_dropped_packet_is_reported_once(told):
     assert counted(session) == seen
 
 
+def test_a_report_is_of_one_tunnel_and_peer_in_all_its_lines(told):
+    _, _, _, session = told
+    same = ("cause", "tunnel", "iif", "remote", "local", "key", "kernel")
+    lines = {str([record["id"], *(record[name] for name in same)]) for record in session.records}
+    assert len(lines) == len({record["id"] for record in session.records})
+
+
 def test_what_is_freed_by_design_is_counted(told):
     sent, _, dropped, session = told
     by_design = sum(n for who, n in dropped.items() if is_by_design(sent, who))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Every verdict over tables of tunnels and packets; no kernel, no root."""
 
+import re
+
 import pytest
 
 from gretrace.commands import Netns
@@ -60,6 +62,12 @@ def test_verdict(name, judged, tunnel_name):
     assert verdict.finding.summary.endswith(".")
     assert verdict.finding.evidence
     assert verdict.finding.fix, "empty advice is no advice"
+
+
+@pytest.mark.parametrize("judged", [judged for judged, _ in EXPECTED.values()], ids=EXPECTED)
+def test_nothing_in_a_command_stands_for_what_is_not_known(judged):
+    for fix in explain(judged).finding.fix:
+        assert not re.search(r"\b[A-Z]{2,}\b", fix.command.text if fix.command else ""), fix
 
 
 def test_what_was_judged_before_changes_no_verdict():

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ways by which the kernel would send."""
 
-from collections.abc import Container
+import struct
+from collections.abc import Container, Iterator
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from gretrace.host.iproute import netlink_error
 from gretrace.host.netlink import Links
-from gretrace.model import Address, Route
+from gretrace.model import Address, Metadata, Route
 
 if TYPE_CHECKING:
     from pyroute2.iproute import IPRoute
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 AF_INET, AF_INET6 = 2, 10
 AF_OF_VERSION = {4: AF_INET, 6: AF_INET6}
 RTN_LOCAL, RTN_BROADCAST = 2, 3
+# uapi/linux/lwtunnel.h: the numbers are the same for both families, but for the flags'.
+LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6 = 2, 4
+LWTUNNEL_IP_DST, LWTUNNEL_IP_SRC, LWTUNNEL_IP_FLAGS = 2, 3, 6
+ATTRIBUTE = struct.Struct("=HH")
+# uapi/linux/if_tunnel.h
+TUNNEL_CSUM, TUNNEL_KEY, TUNNEL_SEQ = 0x01, 0x04, 0x08
 
 
 # Addresses that are nobody's (RFC 5737, RFC 3849): their way is the default route's.
@@ -52,6 +59,7 @@ def ask_route(
         mtu=known_mtu or (link.mtu if link else None),
         is_own=message["type"] == RTN_LOCAL,
         is_broadcast=message["type"] == RTN_BROADCAST,
+        metadata=_metadata(message),
     )
 
 
@@ -82,6 +90,36 @@ def find_detour(
             if route.gateway:
                 return route
     return None
+
+
+def _metadata(message: "nlmsg") -> Metadata | None:
+    """Read what a route tells a tunnel, of which pyroute2 shows the bytes."""
+    told = message.get_attr("RTA_ENCAP")
+    kinds = (LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6)
+    if not isinstance(told, str) or message.get_attr("RTA_ENCAP_TYPE") not in kinds:
+        return None
+    found = dict(_attributes(bytes.fromhex(told.replace(":", ""))))
+    if LWTUNNEL_IP_DST not in found:
+        return None
+    source = ip_address(found[LWTUNNEL_IP_SRC]) if LWTUNNEL_IP_SRC in found else None
+    flags = int.from_bytes(found.get(LWTUNNEL_IP_FLAGS, b""), "big")
+    return Metadata(
+        remote=ip_address(found[LWTUNNEL_IP_DST]),
+        local=None if source is None or source.is_unspecified else source,
+        has_key=bool(flags & TUNNEL_KEY),
+        has_checksum=bool(flags & TUNNEL_CSUM),
+        has_sequence=bool(flags & TUNNEL_SEQ),
+    )
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the attributes of netlink that bytes are made of, by their numbers."""
+    while len(data) >= ATTRIBUTE.size:
+        length, number = ATTRIBUTE.unpack_from(data)
+        if length < ATTRIBUTE.size:
+            return
+        yield number, data[ATTRIBUTE.size : length]
+        data = data[(length + 3) & ~3 :]
 
 
 def _own_address(message: "nlmsg") -> Address | None:

@@ -6,20 +6,14 @@ ip_tunnel.c; net/ipv6/ip6_gre.c and ip6_tunnel.c, where ip6gre_tunnel_xmit() fre
 ip6_tnl_xmit() refuses; then net/ipv4/ip_output.c, net/core/neighbour.c and net/core/dev.c.
 """
 
-import errno
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-from gretrace.kernel.ipsec import Policy
-from gretrace.kernel.kinds import mtu_that_fits
-from gretrace.kernel.lookup import Query, Tables
-from gretrace.kernel.surroundings import Surroundings
+from gretrace.kernel.kinds import kind_of, mtu_that_fits
+from gretrace.kernel.outgoing import Sending
 from gretrace.kernel.way import UNTOLD, Free, Way, step
-from gretrace.model import Address, Drop, Packet, Route, Tunnel
 
 _XMIT4 = Free(("ipgre_xmit", "gre_tap_xmit", "erspan_xmit"), "ip_gre")
 _METADATA = Free(("gre_fb_xmit", "erspan_fb_xmit"), "ip_gre")
 _TUNNEL4 = Free(("ip_tunnel_xmit",), "ip_tunnel")
+_EXTERNAL4 = Free(("ip_md_tunnel_xmit",), "ip_tunnel")
 _TUNNEL6 = Free(("ip6gre_tunnel_xmit", "ip6erspan_tunnel_xmit"), "ip6_gre")
 # What waits for a neighbour's address, and what asks for it.
 _NEIGHBOUR = Free(
@@ -54,28 +48,6 @@ _CODEL = (
     Free(("cake_dequeue",), reasons=UNTOLD),
 )
 
-# The way from an address that is none of this host.
-STRANGE_LOCAL = Route(error=errno.EADDRNOTAVAIL)
-
-
-@dataclass(frozen=True)
-class Sending:
-    """A packet on its way out through a tunnel, and the kernel's way to the tunnel's remote."""
-
-    packet: Packet | None
-    tunnel: Tunnel | None = None
-    remote: Address | None = None  # None: the tunnel has none, each packet its own
-    way: Route = field(default_factory=Route)
-    circle: Sequence[Tunnel] = ()  # the tunnels that the way leads through, if it ends in one
-    is_inside: bool = True  # not encapsulated yet
-    policy: Policy | None = None  # of IPsec, that lets nothing through to the remote
-    hop: Address | None = None  # of a tunnel to anywhere: the neighbour that lives at `remote`
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the way was asked for, and there was an answer."""
-        return self.way.error is not None or self.way.device is not None
-
 
 @step(_XMIT4, _TUNNEL6)
 def cut_to_send(s: Sending) -> bool | None:
@@ -105,6 +77,9 @@ def no_metadata(s: Sending) -> bool | None:
     """The tunnel is external, and no route or tc action told it where to send."""
     if s.tunnel is None:
         return None
+    if s.tunnel.external and s.remote:
+        # An address of the other version of IP is none.
+        return s.remote.version != kind_of(s.tunnel).family
     return None if s.tunnel.external else False
 
 
@@ -116,7 +91,7 @@ def no_next_hop(s: Sending) -> bool | None:
     return None if s.remote is None and not s.tunnel.external else False
 
 
-@step(_TUNNEL4, _TUNNEL6, counts=("tx_carrier_errors", "tx_errors"))
+@step(_TUNNEL4, _EXTERNAL4, _TUNNEL6, counts=("tx_carrier_errors", "tx_errors"))
 def no_route_to_remote(s: Sending) -> bool | None:
     """The host has no route to the remote, or not from the tunnel's local address."""
     if not s.is_known:
@@ -126,13 +101,16 @@ def no_route_to_remote(s: Sending) -> bool | None:
 
 # Where IKE is asked for a state, what waits for it is discarded (make_blackhole() of
 # net/xfrm/xfrm_policy.c); else the route itself is refused.
-@step(_TUNNEL4, _TUNNEL6, Free(("dst_discard_out",)), counts=("tx_carrier_errors", "tx_errors"))
+@step(
+    *(_TUNNEL4, _EXTERNAL4, _TUNNEL6, Free(("dst_discard_out",))),
+    counts=("tx_carrier_errors", "tx_errors"),
+)
 def refused_by_ipsec(s: Sending) -> bool | None:
     """A policy of IPsec blocks it, or wants it protected and there is no state for that."""
     return s.policy is not None and s.way.error is None
 
 
-@step(_TUNNEL4, _TUNNEL6, counts=("collisions", "tx_errors"))
+@step(_TUNNEL4, _EXTERNAL4, _TUNNEL6, counts=("collisions", "tx_errors"))
 def route_into_itself(s: Sending) -> bool | None:
     """The route to the remote leads into the tunnel itself."""
     if len(s.circle) > 1:
@@ -141,14 +119,15 @@ def route_into_itself(s: Sending) -> bool | None:
     return bool(s.circle) if s.is_known else None
 
 
-@step(_TUNNEL4, _TUNNEL6, counts=("tx_errors",))
+@step(_TUNNEL4, _EXTERNAL4, _TUNNEL6, counts=("tx_errors",))
 def too_big_to_send(s: Sending) -> bool | None:
     """With the tunnel's headers it is too long for the way, and must not be fragmented."""
-    if s.packet is None or s.tunnel is None or s.way.mtu is None:
+    shape = s.shape
+    if s.packet is None or shape is None or s.way.mtu is None:
         return None
     # More than the device takes is an aggregate, which is cut anyway.
-    fits = mtu_that_fits(s.way.mtu, s.tunnel)
-    return not s.circle and fits < s.packet.length <= s.tunnel.mtu
+    fits = mtu_that_fits(s.way.mtu, shape)
+    return not s.circle and fits < s.packet.length <= shape.mtu
 
 
 @step(_FRAGMENT)
@@ -191,105 +170,3 @@ _STEPS = (
 )
 WAY = Way(4, _STEPS)  # one for both versions of IP: no function is in both
 FUNCTIONS = WAY.functions
-
-
-def sending_of(drop: Drop, tables: Tables | None, host: Surroundings) -> Sending:
-    """Tell what is known of a packet that was on its way out, encapsulated or not yet."""
-    packet = drop.packet
-    if tables is None:
-        return Sending(packet)
-    if drop.on_tunnel:
-        tunnel = tables.by_ifindex(drop.ifindex)
-        if tunnel is None:
-            return Sending(packet)
-        if tunnel.remote is None:
-            return _to_neighbour(packet, tunnel, tables, host)
-        return _sending(packet, tunnel, tunnel.remote, tables, host, is_inside=True)
-    if packet is None or packet.gre is None or not drop.is_sent:
-        return Sending(packet, is_inside=False)
-    sender = find_sender(packet, tables)
-    if sender is None:
-        return Sending(packet, is_inside=False)
-    return _sending(packet, sender, packet.local, tables, host, is_inside=False)
-
-
-def find_sender(packet: Packet, tables: Tables) -> Tunnel | None:
-    """Return the tunnel that has encapsulated a packet, if it is one of these."""
-    if packet.gre is None:
-        return None
-    # Its peer would look it up the other way round, and so the nearest tunnels are found.
-    query = Query(packet.local, packet.remote, packet.gre.key, packet.gre.protocol)
-    for candidate in tables.candidates(query):
-        tunnel = candidate.tunnel
-        ends = tunnel.remote == packet.local and tunnel.local in (None, packet.remote)
-        if ends and tunnel.okey == packet.gre.key:
-            return tunnel
-    return None
-
-
-def find_way(host: Surroundings, tunnel: Tunnel, remote: Address) -> Route:
-    """Ask for the kernel's way, as the tunnel itself does: from its own address, by its link."""
-    if tunnel.local:
-        link = host.device(tunnel.link) if tunnel.link else None
-        own = host.route(tunnel.local, None, link.vrf_ifindex if link else None)
-        if not own.is_own and (own.device is not None or own.error is not None):
-            return STRANGE_LOCAL
-    return host.route(remote, tunnel.local, tunnel.link or None)
-
-
-def _sending(
-    packet: Packet | None,
-    tunnel: Tunnel,
-    remote: Address,
-    tables: Tables,
-    host: Surroundings,
-    *,
-    is_inside: bool,
-) -> Sending:
-    way = find_way(host, tunnel, remote)
-    return Sending(
-        *(packet, tunnel, remote, way, _circle(tunnel, way, tables, host)),
-        is_inside=is_inside,
-        policy=_refusing_policy(host, tunnel, remote, way),
-    )
-
-
-def _refusing_policy(
-    host: Surroundings, tunnel: Tunnel, remote: Address, way: Route
-) -> Policy | None:
-    """Return the policy that keeps a tunnel from sending (xfrm_lookup_with_ifid())."""
-    source = tunnel.local or way.source
-    if source is None or way.device is None:
-        return None
-    ipsec = host.ipsec()
-    policy = ipsec.decisive("out", source, remote, tunnel.okey, way.device)
-    if policy is None or policy.block:
-        return policy
-    return None if policy.optional or ipsec.between(source, remote) else policy
-
-
-def _to_neighbour(
-    packet: Packet | None, tunnel: Tunnel, tables: Tables, host: Surroundings
-) -> Sending:
-    """Tell the way of a tunnel to anywhere, where a neighbour entry says it."""
-    if packet is None or tunnel.external:
-        return Sending(packet, tunnel)
-    device = host.device(tunnel.ifindex)
-    way = host.route(packet.local, None, device.vrf_ifindex if device else None)
-    hop = (way.gateway if way.device == tunnel.ifindex else None) or packet.local
-    remote = host.neighbour(tunnel.ifindex, hop)
-    if remote is None:
-        return Sending(packet, tunnel)
-    return replace(_sending(packet, tunnel, remote, tables, host, is_inside=True), hop=hop)
-
-
-def _circle(tunnel: Tunnel, way: Route, tables: Tables, host: Surroundings) -> Sequence[Tunnel]:
-    circle = [tunnel]
-    while following := tables.by_ifindex(way.device or 0):
-        if following in circle:
-            return circle
-        if following.remote is None:
-            break
-        circle.append(following)
-        way = find_way(host, following, following.remote)
-    return ()

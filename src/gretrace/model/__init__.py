@@ -53,6 +53,7 @@ from gretrace.model.report import (
 from gretrace.model.tunnel import (
     Device,
     Encap,
+    Metadata,
     RefusingRule,
     Route,
     Traffic,
@@ -84,6 +85,7 @@ __all__ = [
     "Inner",
     "Keepalive",
     "Label",
+    "Metadata",
     "Packet",
     "Place",
     "Queue",

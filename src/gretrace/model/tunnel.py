@@ -83,6 +83,17 @@ class RefusingRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a route tells an external tunnel about the packets that it leads into it."""
+
+    remote: Address
+    local: Address | None = None
+    has_key: bool = False
+    has_checksum: bool = False
+    has_sequence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """The way by which the kernel reaches an address, if it does."""
 
@@ -96,3 +107,4 @@ class Route:
     error: int | None = None  # errno of the kernel's refusal; None too where it was not asked
     # Where the way leads into a GRE tunnel, or is refused: one that does not, if there is any.
     detour: "Route | None" = None
+    metadata: Metadata | None = None  # where the way leads into an external tunnel

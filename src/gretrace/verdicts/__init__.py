@@ -21,6 +21,7 @@ from gretrace.verdicts import (  # noqa: F401
     labels,
     leaving,
     links,
+    metadata,
     nbma,
     other,
     over_ipv6,
@@ -30,6 +31,7 @@ from gretrace.verdicts import (  # noqa: F401
     queues,
     refused,
     sending,
+    unrouted,
 )
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import CAUSES, Cause, explain

@@ -11,8 +11,8 @@ from gretrace.commands import HERE, Netns
 from gretrace.kernel import receive, send, stack
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Candidate, Match, Pass, Query, Tables
+from gretrace.kernel.outgoing import Sending, sending_of
 from gretrace.kernel.passage import Passage
-from gretrace.kernel.send import Sending, sending_of
 from gretrace.kernel.stay import Stay
 from gretrace.kernel.surroundings import Nowhere, Surroundings
 from gretrace.kernel.way import Step

@@ -57,7 +57,10 @@ DOUBTS = {
     "tx-no-metadata": (EITHER, "where it should go; likely over IPv6, where one place frees all"),
     "tx-no-nbma": (CERTAIN, "where the next hop lives"),
     "tx-no-neighbour": (EITHER, "why the neighbour is silent; likely while its queue is full"),
-    "tx-no-route": (CERTAIN, "which way the remote should be reached by"),
+    "tx-no-route": (
+        EITHER,
+        "which way the remote should be reached by; likely where a program says which it is",
+    ),
     "tx-queue-full": (EITHER, "what fills it; likely where several queues count drops, or none"),
     "tx-remote-own": (CERTAIN, "where the peer is"),
     "unsupported-version": (CERTAIN, "what sends it"),

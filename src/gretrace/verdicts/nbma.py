@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A tunnel without a remote, and nothing says where a packet is to go."""
 
-from gretrace.commands import Word, run
-from gretrace.kernel import send
-from gretrace.kernel.kinds import kind_of
-from gretrace.model import Address, Confidence, Finding, Fix, Where
+from gretrace.commands import run
+from gretrace.model import Address, Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.standing import in_vrf, next_hop, waits_for_neighbour
-from gretrace.verdicts.words import describe_packet, describe_tunnel, host_prefix
+from gretrace.verdicts.standing import next_hop, waits_for_neighbour
+from gretrace.verdicts.words import describe_packet, describe_tunnel
 
 # Where neighbour output gives up for want of an address: ipgre_header() has none to put in.
 OUTPUTS = ("neigh_connected_output", "neigh_resolve_output", "neigh_direct_output")
@@ -49,44 +47,6 @@ def tx_no_nbma(case: Case) -> Finding | None:
             ),
         ),
         path=(case.iif, "neighbour", str(case.drop.place)),
-        tunnel=tunnel.name,
-    )
-
-
-@cause(
-    "tx-no-metadata",
-    "an external tunnel, and neither route nor tc action says where to send",
-    *(send.no_metadata, send.no_route_to_remote, send.route_into_itself, send.too_big_to_send),
-)
-def tx_no_metadata(case: Case) -> Finding | None:
-    """A tunnel that takes the addresses from each packet's metadata gets a packet without.
-
-    Over IPv6 all that cannot be sent is freed in one place.
-    """
-    tunnel, packet = case.sending.tunnel, case.packet
-    if (
-        tunnel is None
-        or not tunnel.external
-        or packet is None
-        or send.no_metadata not in case.steps
-    ):
-        return None
-    words: tuple[Word, ...] = ("ip", "route", "replace", *in_vrf(case), host_prefix(packet.local))
-    header = "ip6" if kind_of(tunnel).family == 6 else "ip"
-    made = run(case.netns, *words, "encap", header, "id", "KEY", "dst", "PEER", "dev", tunnel.name)
-    return Finding(
-        summary=f"{tunnel.name} is external: the route, or a tc action, has to say where each "
-        f"packet goes, and for {packet.local} none does.",
-        evidence=(describe_packet(packet), describe_tunnel(tunnel), _freed(case)),
-        fix=(
-            Fix(
-                Where.HERE,
-                f"Say it by the route, with PEER the underlay's address of the peer: `{made}`. Or "
-                "by tc's action tunnel_key.",
-            ),
-        ),
-        path=(case.iif or tunnel.name, "metadata", str(case.drop.place)),
-        confidence=Confidence.CERTAIN if case.is_at(send.no_metadata) else Confidence.LIKELY,
         tunnel=tunnel.name,
     )
 

@@ -3,6 +3,7 @@
 
 from gretrace.kernel import send
 from gretrace.kernel.kinds import DEFAULT_LIMIT, kind_of
+from gretrace.kernel.outgoing import find_sender
 from gretrace.model import Finding, Fix, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -60,7 +61,7 @@ def tx_encap_limit(case: Case) -> Finding | None:
     packet, tunnel = case.packet, case.sending.tunnel
     if packet is None or tunnel is None or case.tables is None:
         return None
-    sender = send.find_sender(packet, case.tables)
+    sender = find_sender(packet, case.tables)
     if sender and kind_of(sender).family == 6 and sender.encap_limit == 0:
         fix = Fix(
             Where.HERE,

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.send import find_sender
+from gretrace.kernel.outgoing import find_sender
 from gretrace.model import Address, Drop, Packet, Route, Tunnel
 from gretrace.wire.packet import ECHO_REPLY
 

@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Packets that a tunnel could not send (ip_tunnel_xmit() of net/ipv4/ip_tunnel.c, and its twin)."""
 
-import errno
-
 from gretrace.commands import Word, ip_link, run
 from gretrace.kernel import send
 from gretrace.kernel.kinds import LEAST_MTU, largest_segment, mtu_that_fits, overhead
 from gretrace.model import (
     Address,
     Confidence,
-    Device,
     Finding,
     Fix,
     Inner,
     Packet,
-    RefusingRule,
-    Route,
     Tunnel,
     Where,
 )
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
-from gretrace.verdicts.standing import standing_on
 from gretrace.verdicts.words import (
-    change_command,
     clamp_segments,
     describe_packet,
     describe_tunnel,
@@ -31,48 +24,6 @@ from gretrace.verdicts.words import (
 )
 
 QUEUE_FULL = "NEIGH_QUEUEFULL"
-
-# How the kernel refuses the route (fib_props of net/ipv4/fib_semantics.c, and ip6_null_entry).
-REFUSALS = {
-    errno.ENETUNREACH: "this host has no route to {0}",
-    errno.EHOSTUNREACH: 'the route to {0} says "unreachable"',
-    errno.EACCES: 'the route to {0} says "prohibit"',
-    errno.EINVAL: 'the route to {0} is a "blackhole"',
-}
-
-
-@cause(
-    "tx-no-route",
-    "the host has no route to the tunnel's remote, or not from its local address",
-    *(send.no_route_to_remote, send.silent_neighbour),
-)
-def tx_no_route(case: Case) -> Finding | None:
-    """ip_tunnel_xmit() counts tx_carrier_errors; ip6_tnl_xmit_ctl() wants an own address."""
-    sending = case.sending
-    tunnel, remote, error = sending.tunnel, sending.remote, sending.way.error
-    if tunnel is None or remote is None or error is None or not sending.is_inside:
-        return None
-    device = standing_on(case, tunnel)
-    if device and not device.up and case.is_at(send.no_route_to_remote):
-        return None
-    if device and device.vrf and not tunnel.link:
-        return _in_vrf(case, tunnel, remote, device)
-    if sending.way is send.STRANGE_LOCAL:
-        return _strange_local(case, tunnel)
-    refuses = error in REFUSALS and error != errno.ENETUNREACH
-    rule = case.host.refusing_rule(remote, tunnel.local) if refuses else None
-    if rule:
-        return _by_rule(case, tunnel, remote, rule)
-    refusal = REFUSALS.get(error, "the kernel refuses a route to {0}").format(remote)
-    by = f" by {tunnel.link_name}, to which it is bound" if tunnel.link_name else ""
-    where = f"{sending.hop}, which lives at {sending.remote}" if sending.hop else "its remote"
-    return Finding(
-        summary=f"{tunnel.name} cannot send to {where}: {refusal}{by}.",
-        evidence=_observed(case, tunnel),
-        fix=(_reroute(case, remote, f"Route {remote} by the underlay."),),
-        path=_path(case, "route"),
-        tunnel=tunnel.name,
-    )
 
 
 @cause(
@@ -87,7 +38,8 @@ def tx_loop(case: Case) -> Finding | None:
     if tunnel is None or remote is None or not circle or not sending.is_inside:
         return None
     name = tunnel.name
-    words = f"The route to {remote}, the remote of {name}, leads into {name} itself."
+    whose = f"where {sending.hop} lives" if sending.hop else f"the remote of {name}"
+    words = f"The route to {remote}, {whose}, leads into {name} itself."
     if len(circle) > 1:
         others = "; ".join(
             f"that to {one.remote}, of {one.name}, into {following.name}"
@@ -96,9 +48,9 @@ def tx_loop(case: Case) -> Finding | None:
         words = f"The route to {remote}, of {name}, leads into {circle[1].name}; {others}."
     return Finding(
         summary=words,
-        evidence=(*_observed(case, tunnel), *map(describe_tunnel, circle[1:])),
-        fix=(_reroute(case, remote, f"Route {remote} outside of the tunnels."),),
-        path=_path(case, "route"),
+        evidence=(*observed(case, tunnel), *map(describe_tunnel, circle[1:])),
+        fix=(reroute(case, remote, f"Route {remote} outside of the tunnels."),),
+        path=path(case, "route"),
         tunnel=name,
     )
 
@@ -115,7 +67,8 @@ def tx_mtu(case: Case) -> Finding | None:
     remote, mtu = sending.remote, sending.way.mtu
     if packet is None or tunnel is None or mtu is None:
         return None
-    fits = mtu_that_fits(mtu, tunnel)
+    shape = sending.shape or tunnel
+    fits = mtu_that_fits(mtu, shape)
     inner = packet if inside else packet.inner
     segment = largest_segment(fits, _version(inner))
     limit = f"Let {tunnel.name} take no more than fits, so that senders are told in time."
@@ -124,13 +77,13 @@ def tx_mtu(case: Case) -> Finding | None:
         limit += f" With less than {LEAST_MTU[6]} bytes it carries no IPv6."
     needs = (
         f"The way to {remote} by {sending.way.name} takes {mtu} bytes, of which {tunnel.name} "
-        f"needs {overhead(tunnel)} for its own headers."
+        f"needs {overhead(shape)} for its own headers."
     )
     return Finding(
         summary=f"{tunnel.name} takes packets of {tunnel.mtu} bytes, but only {fits} fit the way "
         f"to {remote} with its headers; {'one' if inside else 'one with its headers'} of "
         f"{packet.length} bytes was dropped.",
-        evidence=(*_observed(case, tunnel), needs),
+        evidence=(*observed(case, tunnel), needs),
         fix=(
             Fix(Where.HERE, limit, ip_link(case.netns, "set", tunnel.name, "mtu", fits)),
             Fix(
@@ -140,7 +93,7 @@ def tx_mtu(case: Case) -> Finding | None:
                 clamp_segments(case.netns, segment, tunnel.name),
             ),
         ),
-        path=_path(case, "mtu"),
+        path=path(case, "mtu"),
         tunnel=tunnel.name,
     )
 
@@ -191,85 +144,13 @@ def tx_no_neighbour(case: Case) -> Finding | None:
             ),
             Fix(Where.HERE, f"Or route {packet.local} by a next hop that answers."),
         ),
-        path=_path(case, "neighbour"),
+        path=path(case, "neighbour"),
         confidence=Confidence.LIKELY if is_full else Confidence.CERTAIN,
         tunnel=tunnel.name if tunnel else None,
     )
 
 
-def _strange_local(case: Case, tunnel: Tunnel) -> Finding:
-    local, remote = tunnel.local, tunnel.remote
-    way = case.host.route(remote, None, tunnel.link or None) if remote else Route()
-    fixes = []
-    if way.source:
-        fixes.append(
-            Fix(
-                Where.HERE,
-                f"Send from {way.source}, by which this host reaches {remote}; the peer's "
-                "remote must be the same.",
-                change_command(case.netns, tunnel, local=way.source),
-            )
-        )
-    back = None
-    if local and way.name:
-        back = run(case.netns, "ip", "addr", "add", host_prefix(local), "dev", way.name)
-    fixes.append(Fix(Where.HERE, f"Give this host the address {local}, if it is to be.", back))
-    return Finding(
-        summary=f"{tunnel.name} cannot send: its local address {local} is none of this host.",
-        evidence=_observed(case, tunnel),
-        fix=tuple(fixes),
-        path=_path(case, "route"),
-        tunnel=tunnel.name,
-    )
-
-
-def _in_vrf(case: Case, tunnel: Tunnel, remote: Address, device: Device) -> Finding:
-    return Finding(
-        summary=f"{tunnel.name} cannot send: its underlay is in the VRF {device.vrf}, with "
-        f"{device.name}, and {tunnel.name} looks for {remote} outside of it.",
-        evidence=(
-            *_observed(case, tunnel),
-            f"{tunnel.local} is an address of {device.name}, which is of {device.vrf}.",
-        ),
-        fix=(
-            Fix(
-                Where.HERE,
-                f"Bind {tunnel.name} to the VRF; what it carries stays where it is.",
-                change_command(case.netns, tunnel, link_name=device.vrf),
-            ),
-        ),
-        path=_path(case, "route"),
-        tunnel=tunnel.name,
-    )
-
-
-def _by_rule(case: Case, tunnel: Tunnel, remote: Address, rule: RefusingRule) -> Finding:
-    if rule.table is None:
-        words = f'rule {rule.priority} says "{rule.kind}" to what goes to {remote}'
-        before = ("to", host_prefix(remote), "lookup", "main", "priority", rule.priority - 1)
-        fix = Fix(
-            Where.HERE,
-            f"Have {remote} routed by the main table before that rule, if it may be.",
-            run(case.netns, "ip", "rule", "add", *before) if rule.priority > 1 else None,
-        )
-    else:
-        words = (
-            f"rule {rule.priority} has what goes to {remote} looked up in table {rule.table}, "
-            f'whose route says "{rule.kind}"'
-        )
-        note = f"Route {remote} by the underlay in that table."
-        fix = _reroute(case, remote, note, rule.table)
-    show = run(case.netns, "ip", "rule", "show")
-    return Finding(
-        summary=f"{tunnel.name} cannot send to its remote: {words}.",
-        evidence=(*_observed(case, tunnel), f"The rules are those of `{show}`."),
-        fix=(fix,),
-        path=_path(case, "route"),
-        tunnel=tunnel.name,
-    )
-
-
-def _reroute(case: Case, remote: Address, note: str, table: int | None = None) -> Fix:
+def reroute(case: Case, remote: Address, note: str, table: int | None = None) -> Fix:
     """Build the fix that routes a remote around the tunnels, as far as the way is known."""
     replace: tuple[Word, ...] = ("ip", "route", "replace", host_prefix(remote))
     replace += ("table", table) if table is not None else ()
@@ -286,10 +167,15 @@ def _version(inner: Packet | Inner | None) -> int:
     return source.version if source else 4
 
 
-def _observed(case: Case, tunnel: Tunnel) -> tuple[str, ...]:
+def observed(case: Case, tunnel: Tunnel) -> tuple[str, ...]:
+    """Describe a packet, and the tunnel that was to send it."""
     described = (describe_packet(case.packet),) if case.packet else ()
-    return (*described, describe_tunnel(tunnel))
+    sending, seen = case.sending, (*described, describe_tunnel(tunnel))
+    if not sending.metadata:
+        return seen
+    return (*seen, f"The route to {sending.hop} has {tunnel.name} send to {sending.remote}.")
 
 
-def _path(case: Case, last: str) -> tuple[str, ...]:
+def path(case: Case, last: str) -> tuple[str, ...]:
+    """Tell the way of a packet that a tunnel did not send, with where it ended as a word."""
     return (case.iif or "?", str(case.drop.place), last)

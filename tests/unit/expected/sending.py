@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from gretrace.kernel.surroundings import Nowhere
-from gretrace.model import Device, Place, RefusingRule, Route
+from gretrace.model import Device, Metadata, Place, RefusingRule, Route
 from tests.frames import gre, gre_packet, ipv4, ipv6, udp
 from tests.unit.cases import VB, A, B, tunnel
 from tests.unit.host import GRE1, FakeHost, at, by, on_tunnel
@@ -20,10 +20,12 @@ TAP = tunnel("gre1", kind="gretap", **OURS)
 OVER6 = tunnel("gre1", kind="ip6gre", local=B6, remote=A6, **OURS)
 NBMA = tunnel("gre1", remote=None, **OURS)
 EXTERNAL = tunnel("gre1", local=None, remote=None, external=True, **OURS)
+EXTERNAL6 = replace(EXTERNAL, kind="ip6gre", encap_limit=4)
 BOUND = tunnel("gre1", link=VB, link_name="vb", **OURS)
 ASYMMETRIC = tunnel("gre1", ikey=1, okey=4, **OURS)
 
 XMIT = Place("ip_tunnel_xmit", "ip_tunnel")
+XMIT_EXTERNAL = Place("ip_md_tunnel_xmit", "ip_tunnel")
 XMIT6 = Place("ip6gre_tunnel_xmit", "ip6_gre")
 FRAGMENT = Place("ip_fragment")
 SILENCE = Place("neigh_invalidate")
@@ -78,6 +80,12 @@ def standing(device, **more):
     return replace(way(A, Route(error=UNREACHABLE)), devices={VB: device}, holders={B: VB}, **more)
 
 
+def told(remote, way_there=DIRECT, *, local=None, **header):
+    """A host whose route to A's end inside tells an external gre1 where to send."""
+    metadata = Metadata(ip_address(remote), local and ip_address(local), **header)
+    return host(**{INNER_A: by(GRE1, "gre1", metadata=metadata), remote: way_there})
+
+
 def echoed(place, reason=None):
     """What comes back from a tunnel to anywhere: this host's own packet."""
     asked = host(B, INNER_B, **{INNER_A: by(GRE1, "gre1")})
@@ -98,6 +106,42 @@ EXPECTED = {
     ),
     "tx-no-metadata, over IPv6": (
         unsent(inside(), replace(EXTERNAL, kind="ip6gre"), host(), place=XMIT6),
+        "gre1",
+    ),
+    "tx-no-metadata, but of another version of IP": (
+        unsent(inside(), EXTERNAL, told(A6), place=Place("gre_fb_xmit", "ip_gre")),
+        "gre1",
+    ),
+    "tx-no-route, to where a route has an external tunnel send": (
+        unsent(inside(), EXTERNAL, told(OTHER, Route(error=UNREACHABLE)), place=XMIT_EXTERNAL),
+        "gre1",
+    ),
+    "tx-no-route, to where a route has an external tunnel send, over IPv6": (
+        unsent(inside(), EXTERNAL6, told(A6, Route(error=UNREACHED)), place=XMIT6),
+        "gre1",
+    ),
+    "tx-no-route, from where no route should have an external tunnel send": (
+        unsent(inside(), EXTERNAL, told(A, local=OTHER), place=XMIT_EXTERNAL),
+        "gre1",
+    ),
+    "tx-no-route, to where a program has an external tunnel send": (
+        unsent(inside(), EXTERNAL, host(), place=XMIT_EXTERNAL),
+        "gre1",
+    ),
+    "tx-loop, of an external tunnel": (
+        unsent(inside(), EXTERNAL, told(OTHER, by(GRE1, "gre1", mtu=1476)), place=XMIT_EXTERNAL),
+        "gre1",
+    ),
+    "tx-loop, of an external tunnel, over IPv6": (
+        unsent(inside(), EXTERNAL6, told(A6, by(GRE1, "gre1", mtu=1476)), place=XMIT6),
+        "gre1",
+    ),
+    "tx-mtu, of an external tunnel, over IPv6, with a key": (
+        unsent(inside(1453), EXTERNAL6, told(A6, has_key=True), place=XMIT6),
+        "gre1",
+    ),
+    "other, an external tunnel that could send by now": (
+        unsent(inside(1456), EXTERNAL6, told(A6), place=XMIT6),
         "gre1",
     ),
     "tx-no-nbma, ARP itself": (
