@@ -71,6 +71,7 @@ STRUCT(sk_buff,
 	FIELD(sk_buff, unsigned char *, data)
 	FIELD(sk_buff, int, skb_iif)
 	FIELD(sk_buff, __be16, protocol)
+	FIELD(sk_buff, __u16, vlan_tci) /* before v6.2 it may be left over from the outer frame */
 	FIELD(sk_buff, __u16, transport_header)
 	FIELD(sk_buff, __u16, network_header)
 	FIELD(sk_buff, __u16, mac_header)

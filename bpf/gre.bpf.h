@@ -29,6 +29,7 @@
 #define ETH_P_IPV6 0x86dd
 #define ETH_P_TEB 0x6558
 #define ETH_P_ERSPAN 0x88be
+#define VLAN_ID 0xfff /* of a tag of IEEE 802.1Q */
 #define ETH_P_MPLS_UC 0x8847
 #define ETH_P_MPLS_MC 0x8848
 /* Of an entry of its stack (RFC 3032, section 2.1): the label, and whether it is the last. */

@@ -54,7 +54,8 @@ struct gre_tuple {
 	__u32 netns; /* inode of the network namespace */
 	__u32 netns_cookie; /* low half of SO_NETNS_COOKIE: an inode is used again; 0: none here */
 	__u32 ifindex;
-	__u32 gre_key; /* valid with the K bit of gre_flags or LOOKUP_SESSION_KEY; of MPLS the label */
+	/* Valid with the K bit of gre_flags or LOOKUP_SESSION_KEY; of MPLS the label, of a frame its VLAN. */
+	__u32 gre_key;
 	__u8 remote[16]; /* source of the IP header */
 	__u8 local[16]; /* its destination */
 	__u16 gre_flags; /* first 16 bits of the GRE header, 0 where there is none */

@@ -133,12 +133,14 @@ static __always_inline void count_first(void *ctx, const struct sk_buff *skb,
 }
 
 /* Notes what a packet is that has no GRE header. */
-static __always_inline void note_protocol(const struct sk_buff *skb, const struct view *view,
-					  struct gre_tuple *tuple)
+static __always_inline void note_protocol(const struct sk_buff *skb, const struct net_device *dev,
+					  const struct view *view, struct gre_tuple *tuple)
 {
 	__be32 entry;
 
 	tuple->gre_protocol = bpf_ntohs(READ(skb, protocol));
+	if ((tuple->marks & DROP_ON_TUNNEL) && dev && READ(dev, type) == ARPHRD_ETHER)
+		tuple->gre_key = READ(skb, vlan_tci) & VLAN_ID;
 	if (tuple->gre_protocol != ETH_P_MPLS_UC && tuple->gre_protocol != ETH_P_MPLS_MC)
 		return;
 	/* A label may look like the beginning of an IP header. */
@@ -214,7 +216,7 @@ static __always_inline bool describe(const struct sk_buff *skb, const struct net
 	if (payload && tuple->protocol == GRE_PROTOCOL)
 		parse_gre(view, payload, tuple);
 	else if (!(tuple->marks & DROP_BRIDGED))
-		note_protocol(skb, view, tuple);
+		note_protocol(skb, dev, view, tuple);
 	if ((tuple->gre_flags & GRE_CSUM) && is_unsummed(skb))
 		tuple->marks |= DROP_UNSUMMED;
 	if (READ(skb, _skb_refdst))

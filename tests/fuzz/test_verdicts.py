@@ -2,6 +2,7 @@
 """Whatever died wherever, among whatever tunnels: one verdict, in every form, never an error."""
 
 import json
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from gretrace.engine.decode import is_sent
 from gretrace.explain.tally import tuple_of
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Label, Place, Report
+from gretrace.kernel.wireguard import Peer, WireGuard
+from gretrace.model import BridgePort, Label, Place, Report
 from gretrace.render.record import to_record
 from gretrace.render.text import Painter, block
 from gretrace.verdicts import CAUSES, explain
@@ -39,6 +41,9 @@ DEATHS = st.sampled_from([
         (("neigh_invalidate",), None, (*UNSPECIFIED, "NEIGH_FAILED")),
         (("__netif_receive_skb_core",), None, (*UNSPECIFIED, "TC_INGRESS", "UNHANDLED_PROTO")),
         (("netif_receive_generic_xdp", "do_xdp_generic"), None, (*UNSPECIFIED, "XDP")),
+        (("br_allowed_ingress", "br_handle_frame"), "bridge", UNSPECIFIED),
+        (("br_handle_frame",), "bridge", ("BRIDGE_INGRESS_STP_STATE",)),
+        (("wg_xmit", "wg_packet_purge_staged_packets"), "wireguard", UNSPECIFIED),
         (("mpls_forward",), "mpls_router", UNSPECIFIED),
         (("kfree_skb_list_reason",), None, UNSPECIFIED),
         (("ip_local_deliver_finish", "tunnel4_rcv"), None, (*UNSPECIFIED, "IP_NOPROTO")),
@@ -96,6 +101,20 @@ ROUTES = st.dictionaries(
     st.sampled_from([A, B, A6, B6, "10.1.1.1", "10.1.1.2"]),
     st.sampled_from([by(VB, "vb", mtu=1500), by(GRE1, "gre1", mtu=1476), by(LAN, "lan")]),
 )
+LINKS = [
+    WireGuard((), is_whole=False),
+    WireGuard([Peer("k" * 43 + "=", None, [ip_network("0.0.0.0/0")])]),
+    WireGuard([Peer("k" * 43 + "=", ip_address(A), [ip_network("10.0.0.0/8")])]),
+]
+PORTS = st.builds(
+    BridgePort,
+    bridge=st.just("br0"),
+    state=st.integers(0, 5),
+    has_stp=st.booleans(),
+    filters=st.booleans(),
+    vlans=st.sampled_from([(), ((1, 1),), ((1, 1), (10, 20))]),
+    pvid=st.sampled_from([None, 1]),
+)
 SETTINGS = st.dictionaries(
     st.sampled_from([
         f"net.ipv4.conf.{of}.{leaf}"
@@ -113,6 +132,8 @@ SETTINGS = st.dictionaries(
     host=st.builds(
         FakeHost, SETTINGS, ROUTES, own=st.sampled_from([(), (B, B6)]), chains=st.none(),
         labels=st.sampled_from([None, (), (1, 16)]),
+        ports=st.dictionaries(st.just(GRE1), PORTS),
+        wireguards=st.dictionaries(st.just(VB), st.sampled_from(LINKS)),
     ),
     death=DEATHS,
     ifindex=st.sampled_from([VB, GRE1]),
@@ -121,10 +142,11 @@ SETTINGS = st.dictionaries(
     }),
     is_marked=st.booleans(),
     protocol=st.sampled_from([None, 0x0800, 0x86DD, 0x6558, 4, 0x8847]),
+    vlan=st.sampled_from([0, 1, 15, 4095]),
     label=st.none() | st.builds(Label, st.integers(0, 32), st.booleans()),
 )  # fmt: skip
 def test_one_verdict_and_no_error(
-    packet, tunnels, host, death, ifindex, marks, is_marked, protocol, label
+    packet, tunnels, host, death, ifindex, marks, is_marked, protocol, label, vlan
 ):  # fmt: skip
     place, reason = death
     parsed = parse_packet(packet)
@@ -133,7 +155,7 @@ def test_one_verdict_and_no_error(
         packet, *tunnels,
         iif="gre1" if ifindex == GRE1 else "vb",
         host=host, place=place, reason=reason, ifindex=ifindex, protocol=protocol, label=label,
-        is_sent=is_sent(place, is_marked), **marks,
+        is_sent=is_sent(place, is_marked), vlan=vlan, **marks,
     )  # fmt: skip
     claims = [c.name for c in CAUSES if not c.last_resort and c.recognise(judged)]
     assert len(claims) <= 1, claims

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Set-ups from the field: MPLS in GRE, which a provider's edge hands over."""
 
-import pytest
-
 from tests.frames import gre_packet, udp
-from tests.lab.field import SENT, Row, check, sites, tell
+from tests.lab.field import SENT, Row, prove
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run
 from tests.lab.session import causes_seen, explain_drop
 
@@ -34,6 +32,7 @@ def sends(*values):
 
 def with_mpls(*settings, routes=()):
     def make(site):
+        run("modprobe", "mpls_router")
         site.tunnel()
         site.b.ip("link set lo up")
         site.b.sysctl(*settings)
@@ -43,7 +42,8 @@ def with_mpls(*settings, routes=()):
 
 
 def switched_elsewhere(site):
-    """What only a person knows: that the path goes on."""
+    """What only a person knows: that the path ends here, by two labels."""
+    site.b.sysctl("net.mpls.conf.lo.input=1")
     site.b.run("ip", "-f", "mpls", "route", "add", "100", "dev", "lo")
     site.b.run("ip", "-f", "mpls", "route", "add", "200", "dev", "lo")
 
@@ -98,27 +98,7 @@ def pop(site, label):
     site.b.run("ip", "-f", "mpls", "route", "add", str(label), "dev", "lo")
 
 
-@pytest.fixture(scope="module")
-def told():
-    run("modprobe", "mpls_router")
-    with sites(list(ROWS)) as made:
-        yield tell(ROWS, made)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_told(told, name):
-    check(ROWS[name], told.sites[name], told.reports[name])
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_mended(told, name):
-    assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-    assert told.after[name] == [], told.shown[name]
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_what_worked_before_still_works(told, name):
-    assert told.bystanders[name], (told.shown[name], told.reports[name])
+told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)
 
 
 def test_without_the_module():

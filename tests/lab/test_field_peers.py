@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab.field import Ping, ping_all, pings_from_a, send_pings, sites
+from tests.lab.field import Ping, ping_all, pings_from_a, sites
 from tests.lab.session import causes_seen, explain_drop
 
 
@@ -50,7 +50,7 @@ def told():
             make(made[name], row)
         of_site = {site.b.namespace.inode: name for name, site in made.items()}
         with explain_drop(None, "--all-netns") as session:
-            send_pings(*(pings_from_a(site) for site in made.values()))
+            ping_all([pings_from_a(site) for site in made.values()], patience=1)
             session.wait_for(
                 lambda reports: {r["netns"] for r in reports} >= of_site.keys(), "report of each"
             )

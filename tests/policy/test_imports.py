@@ -39,6 +39,8 @@ DOORS = {
         "host.mpls",
         "host.qdiscs",
         "host.queues",
+        "host.bridge",
+        "host.wireguard",
         "live",
         "keepalive.trial",
         "service.http",

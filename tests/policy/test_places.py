@@ -10,7 +10,10 @@ from gretrace.kernel import receive, send, stack
 
 PACKAGE = Path(__file__).parents[2] / "src" / "gretrace"
 # The rows: the way itself, and the frees that are no fault.
-ROWS = {PACKAGE / "kernel" / f"{name}.py" for name in ("receive", "stack", "send", "quiet")}
+ROWS = {
+    PACKAGE / "kernel" / f"{name}.py"
+    for name in ("receive", "stack", "switching", "send", "wireguard", "quiet")
+}
 WAYS = (*receive.WAYS.values(), *stack.WAYS.values(), send.WAY)
 FUNCTIONS = {
     name.removesuffix("*")

@@ -49,6 +49,7 @@ CONTRACT = [
     "health-check-unanswered",
     "no-handler",
     "mpls",
+    "bridge-refused",
     "martian-destination",
     "forwarding-off",
     "ipv6-disabled",
@@ -70,6 +71,7 @@ CONTRACT = [
     "tx-queue-full",
     "tx-needs-device",
     "tx-encap-limit",
+    "tx-wireguard",
     "other",
 ]
 

@@ -31,9 +31,17 @@ class FakeHost(Nowhere):
     neighbours: dict[str, str] = field(default_factory=dict)
     rule: RefusingRule | None = None
     protection: Ipsec = field(default_factory=Ipsec)
+    wireguards: dict = field(default_factory=dict)
+    ports: dict = field(default_factory=dict)
     labels: tuple[int, ...] | None = None  # that there are routes for; None: not known
     modules: dict[str, str] = field(default_factory=dict)
     queued: dict[int, tuple] = field(default_factory=dict)  # of a device, by its index
+
+    def wireguard(self, ifindex):
+        return self.wireguards.get(ifindex)
+
+    def bridge_port(self, ifindex):
+        return self.ports.get(ifindex)
 
     def has_label(self, label):
         return None if self.labels is None else label in self.labels

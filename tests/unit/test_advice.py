@@ -200,6 +200,7 @@ def test_on_the_way_out_a_rule_is_one_of_that_hook():
     [
         ("mpls", "sysctl -w net.mpls.conf.gre1.input=1"),
         ("mpls, no route", "ip -f mpls route add 100 dev lo"),
+        ("mpls, off on lo", "sysctl -w net.mpls.conf.lo.input=1"),
         (
             "mpls, no room for the label",
             "sysctl -w net.mpls.platform_labels=1024 && ip -f mpls route add 300 dev lo",

@@ -38,6 +38,8 @@ ASKED = {
 }
 # What the peer is to do about these is no setting of its tunnel.
 NO_SETTING = {
+    "bridge-refused",
+    "tx-wireguard",
     "encap-port-closed",
     "health-check-unanswered",
     "ipsec-policy",

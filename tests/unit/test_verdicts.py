@@ -13,6 +13,7 @@ from tests.frames import gre_packet, ipv4, ipv6
 from tests.unit.cases import ONCE_HEARD, A, B, case, tunnel
 from tests.unit.expected import (
     arrival,
+    bridge,
     delivery,
     elsewhere,
     filtering,
@@ -25,6 +26,7 @@ from tests.unit.expected import (
     queues,
     refused,
     sending,
+    wireguard,
 )
 
 OTHER = "20.1.1.99"
@@ -38,6 +40,7 @@ def keyed(key):
 
 FAMILIES = (
     arrival,
+    bridge,
     delivery,
     elsewhere,
     filtering,
@@ -50,6 +53,7 @@ FAMILIES = (
     queues,
     refused,
     sending,
+    wireguard,
 )
 EXPECTED = {name: expected for family in FAMILIES for name, expected in family.EXPECTED.items()}
 

@@ -49,6 +49,7 @@ _UNSUMMED, _IN_UDP, _BRIDGED = (
 _PLACES_AT_MOST = 1024
 # An entry of a stack of labels (RFC 3032, section 2.1).
 LABEL_SIZE, LAST_LABEL = 4, 0x100
+VLAN_ID = 0xFFF  # of a tag of IEEE 802.1Q
 
 
 def decode_drop(
@@ -89,6 +90,7 @@ def decode_drop(
         leaving_by=k.leaving_by,
         below=_outer(seen) if marks & _BRIDGED else None,
         label=_label(sample, seen.gre_key) if is_mpls else None,
+        vlan=0 if is_mpls or seen.gre_flags or marks & _BRIDGED else seen.gre_key & VLAN_ID,
     )
     if packet and packet.gre and receive.is_refusal(drop, packet.family):
         # A tunnel refuses a packet after its checksum was found right.

@@ -22,7 +22,7 @@ from gretrace.host.others import OtherNamespaces
 from gretrace.host.tables import TunnelTables
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
-from gretrace.kernel.quiet import concerned, quiet
+from gretrace.kernel.quiet import concerned, is_doubtful, quiet
 from gretrace.live import Readable, Watch
 from gretrace.model import Drop, Report, Total, Traffic, Verdict
 from gretrace.verdicts import Case, explain
@@ -174,7 +174,8 @@ class Explainer:
 
     def _count(self, drop: Drop, fresh: int) -> Seen | None:
         table = self._tables.of(drop.netns, drop.netns_cookie)
-        if words := quiet(drop, concerned(drop, table.tables) if table else None):
+        words = quiet(drop, concerned(drop, table.tables) if table else None)
+        if words and not is_doubtful(drop):
             self.freed[words] += fresh
             return None
         seen = tuple_of(drop, table.tables if table else Tables())
@@ -182,6 +183,9 @@ class Explainer:
             return None
         iif = table.link_name(drop.ifindex) if table else None
         verdict = self._judge(drop, table, iif)
+        if words and verdict.cause == "other":
+            self.freed[words] += fresh
+            return None
         if verdict.cause == "fallback-taken" and drop.on_tunnel:
             self._taken[drop.netns, drop.ifindex] += fresh
         return self.totals.add(

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gretrace.host.bridge import read_port
 from gretrace.host.features import module_state
 from gretrace.host.firewall import Rulesets
 from gretrace.host.ipsec import read_ipsec
@@ -12,10 +13,21 @@ from gretrace.host.namespaces import entered
 from gretrace.host.others import OtherNamespaces
 from gretrace.host.queues import read_queues
 from gretrace.host.tunnels import TunnelTable
+from gretrace.host.wireguard import read_wireguard
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.surroundings import Elsewhere
-from gretrace.model import Address, Device, Queue, RefusingRule, Route, Traffic, Tunnel
+from gretrace.kernel.wireguard import WireGuard
+from gretrace.model import (
+    Address,
+    BridgePort,
+    Device,
+    Queue,
+    RefusingRule,
+    Route,
+    Traffic,
+    Tunnel,
+)
 
 PROC_SYS = Path("/proc/sys")
 
@@ -38,11 +50,13 @@ class Host:
         self._modules: dict[str, str | None] = {}
         self._addresses: dict[int, Sequence[Address]] = {}
         self._routes: dict[tuple[Address, Address | None, int | None], Route] = {}
+        self._ports: dict[int, BridgePort | None] = {}
         self._devices: dict[int, Device | None] = {}
         self._labels: dict[int, bool | None] = {}
         self._queues: dict[int, Sequence[Queue]] = {}
         self._ruleset: Ruleset | None = None
         self._ipsec: Ipsec | None = None
+        self._wireguards: dict[int, WireGuard | None] = {}
         self._elsewhere: Elsewhere | None = None
         self._traffic: dict[int, Traffic | None] = {}
 
@@ -89,6 +103,12 @@ class Host:
             self._devices[ifindex] = self._table.device(ifindex)
         return self._devices[ifindex]
 
+    def bridge_port(self, ifindex: int) -> BridgePort | None:
+        """Return a device as the port of a bridge; None where it is none."""
+        if ifindex not in self._ports:
+            self._ports[ifindex] = read_port(self._table.namespace, ifindex)
+        return self._ports[ifindex]
+
     def holder(self, address: Address) -> int | None:
         """Return the index of the device that has an address, whatever its VRF."""
         return self._table.holder(address)
@@ -131,6 +151,12 @@ class Host:
         if self._ipsec is None:
             self._ipsec = read_ipsec(self._table.namespace)
         return self._ipsec
+
+    def wireguard(self, ifindex: int) -> WireGuard | None:
+        """Return the peers of a device of WireGuard; None where it is none."""
+        if ifindex not in self._wireguards:
+            self._wireguards[ifindex] = read_wireguard(self._table.namespace, ifindex)
+        return self._wireguards[ifindex]
 
     def elsewhere(self) -> Elsewhere:
         """Return the tunnels of other namespaces, as far as there is time to read them."""

@@ -8,6 +8,7 @@ from gretrace.kernel import receive
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.passage import Passage
+from gretrace.kernel.switching import STP_STATE
 from gretrace.model import Drop, Tunnel
 
 # A capture or a raw socket whose buffer is full loses its copy; the packet goes on.
@@ -43,6 +44,8 @@ FORWARDERS = ("ip_forward", "ip6_forward")
 # br_forward() and br_flood() of net/bridge/br_forward.c: the port that a frame came by is the
 # only one that it could go to. Compilers put them into their caller.
 SWITCHES = ("br_forward", "br_flood", "br_handle_frame_finish", "br_handle_frame")
+# br_pass_frame_up() of net/bridge/br_input.c: of a VLAN that the host itself has no part in.
+UPWARDS = ("br_pass_frame_up",)
 
 # net/llc/llc_input.c and net/802: what has no EtherType, as CDP and STP have none.
 LINK_LAYER = ("llc_rcv", "snap_rcv", "stp_pdu_rcv")
@@ -128,6 +131,21 @@ def _is_switched_back(drop: Drop, tunnel: Tunnel | None) -> bool:
     return is_frame and unexplained and drop.place.function in SWITCHES
 
 
+def _is_blocked(drop: Drop, tunnel: Tunnel | None) -> bool:
+    """Of a port that STP keeps from forwarding, as it must where there is a second way."""
+    return _is_frame(drop, tunnel) and drop.reason == STP_STATE
+
+
+def _is_not_for_the_host(drop: Drop, tunnel: Tunnel | None) -> bool:
+    unexplained = drop.reason in (None, "NOT_SPECIFIED")
+    return _is_frame(drop, tunnel) and unexplained and drop.place.function in UPWARDS
+
+
+def is_doubtful(drop: Drop) -> bool:
+    """Whether a fault is freed like this too, so that a cause is to be asked first."""
+    return drop.place.function in SWITCHES
+
+
 def _is_last_hop(drop: Drop, _tunnel: Tunnel | None) -> bool:
     packet = drop.packet
     if not drop.on_tunnel or drop.place.function not in FORWARDERS or packet is None:
@@ -173,6 +191,8 @@ QUIET = (
     Quiet("mirrored to a monitor port, which hands them to whoever watches", _is_mirrored),
     Quiet("nothing here speaks these protocols of the link", _is_unspoken),
     Quiet("the bridge had nowhere to send them but back", _is_switched_back),
+    Quiet("STP keeps the port from forwarding", _is_blocked),
+    Quiet("of VLANs that the bridge takes no part in itself", _is_not_for_the_host),
     Quiet("here was its last hop, as traceroute asks for", _is_last_hop),
     Quiet("to all, and nothing here speaks their IP protocol", _has_no_protocol),
     Quiet("UDP to a closed port, and for no tunnel", _is_nobodys),

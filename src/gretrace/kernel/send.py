@@ -9,6 +9,7 @@ ip6_tnl_xmit() refuses; then net/ipv4/ip_output.c, net/core/neighbour.c and net/
 from gretrace.kernel.kinds import kind_of, mtu_that_fits
 from gretrace.kernel.outgoing import Sending
 from gretrace.kernel.way import UNTOLD, Free, Way, step
+from gretrace.kernel.wireguard import given_up_by_wireguard, refused_by_wireguard
 
 _XMIT4 = Free(("ipgre_xmit", "gre_tap_xmit", "erspan_xmit"), "ip_gre")
 _METADATA = Free(("gre_fb_xmit", "erspan_fb_xmit"), "ip_gre")
@@ -166,7 +167,7 @@ _STEPS = (
     *(cut_to_send, needs_device, no_more_tunnels, no_metadata, no_next_hop),
     *(no_route_to_remote, refused_by_ipsec),
     *(route_into_itself, too_big_to_send, too_big_to_leave, silent_neighbour, full_queue),
-    *(long_queue, recursion),
+    *(long_queue, refused_by_wireguard, given_up_by_wireguard, recursion),
 )
 WAY = Way(4, _STEPS)  # one for both versions of IP: no function is in both
 FUNCTIONS = WAY.functions

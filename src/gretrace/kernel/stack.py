@@ -9,6 +9,7 @@ known than that they may drop.
 
 from gretrace.kernel.settings import forwards, read_number, reverse_path, setting_name
 from gretrace.kernel.stay import Stay, impossible_source, is_refused_own
+from gretrace.kernel.switching import bridge_state, bridge_vlan, mpls_refused
 from gretrace.kernel.way import UNTOLD, By, Free, Step, Way, step
 
 # fib_validate_source() is seen in its callers: ip_rcv_finish_core(), before v4.19
@@ -57,12 +58,6 @@ def netfilter_ingress(s: Stay) -> bool | None:
 )
 def no_protocol(_: Stay) -> bool | None:
     """Nothing here takes packets of its EtherType."""
-    return None
-
-
-@step(Free(("mpls_forward",)))
-def mpls_refused(_: Stay) -> bool | None:
-    """MPLS is not let in on its device, or cannot be sent on (net/mpls/af_mpls.c)."""
     return None
 
 
@@ -254,8 +249,8 @@ NETFILTER = (
     *(netfilter_output, netfilter_postrouting, netfilter_egress),
 )
 _STEPS = (
-    *(generic_xdp, tc_ingress, netfilter_ingress, no_protocol, mpls_refused, ipv6_disabled),
-    *(cut_short, wrong_ip_checksum, netfilter_prerouting),
+    *(generic_xdp, tc_ingress, netfilter_ingress, bridge_state, bridge_vlan, no_protocol),
+    *(mpls_refused, ipv6_disabled, cut_short, wrong_ip_checksum, netfilter_prerouting),
     *(martian_source, reverse_path_filter, no_forwarding, no_route),
     *(lost_fragment, netfilter_input, no_module, no_program, no_listener, ipsec_policy),
     *(netfilter_forward, too_big_to_forward),

@@ -9,7 +9,8 @@ from gretrace.commands import Netns
 from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.lookup import Tables
-from gretrace.model import Address, Device, Queue, RefusingRule, Route
+from gretrace.kernel.wireguard import WireGuard
+from gretrace.model import Address, BridgePort, Device, Queue, RefusingRule, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Surroundings(Protocol):
     def device(self, ifindex: int) -> Device | None:
         """Return the state of a device; None where it is not known."""
 
+    def bridge_port(self, ifindex: int) -> BridgePort | None:
+        """Return a device as the port of a bridge; None where it is none."""
+
     def holder(self, address: Address) -> int | None:
         """Return the index of the device that has an address, whatever its VRF."""
 
@@ -60,6 +64,9 @@ class Surroundings(Protocol):
 
     def ipsec(self) -> Ipsec:
         """Return the policies and states of IPsec."""
+
+    def wireguard(self, ifindex: int) -> WireGuard | None:
+        """Return the peers of a device of WireGuard; None where it is none."""
 
     def elsewhere(self) -> Elsewhere:
         """Return the tunnels of other namespaces."""
@@ -90,6 +97,10 @@ class Nowhere:
         """Know of no device."""
         return None
 
+    def bridge_port(self, _ifindex: int) -> BridgePort | None:
+        """Know of no bridge."""
+        return None
+
     def holder(self, _address: Address) -> int | None:
         """Know of no address."""
         return None
@@ -117,6 +128,10 @@ class Nowhere:
     def ipsec(self) -> Ipsec:
         """Know of no policy."""
         return Ipsec()
+
+    def wireguard(self, _ifindex: int) -> WireGuard | None:
+        """Know of no peer."""
+        return None
 
     def elsewhere(self) -> Elsewhere:
         """Know of no other namespace."""

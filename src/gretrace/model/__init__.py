@@ -51,6 +51,7 @@ from gretrace.model.report import (
     Where,
 )
 from gretrace.model.tunnel import (
+    BridgePort,
     Device,
     Encap,
     Metadata,
@@ -72,6 +73,7 @@ __all__ = [
     "MPLS",
     "Address",
     "Ask",
+    "BridgePort",
     "Change",
     "Confidence",
     "Decision",

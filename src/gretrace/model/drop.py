@@ -61,6 +61,9 @@ class Drop:
     # A bridge handed it up: what the outer header said, which still lay before the frame.
     below: Tuple | None = None
     label: Label | None = None  # of MPLS
+    # Of a frame on a tunnel's device: its VLAN, 0 for none. Before v6.2 it may be left over from
+    # the frame outside.
+    vlan: int = 0
     netns_cookie: int = 0  # low 32 bits of SO_NETNS_COOKIE; 0: not known
 
 

@@ -53,6 +53,23 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class BridgePort:
+    """A device as the port of a bridge (`bridge link`, `bridge vlan`)."""
+
+    bridge: str
+    state: int  # as BR_STATE_* of uapi/linux/if_bridge.h
+    has_stp: bool  # the bridge sets the state by itself, or a program does
+    filters: bool  # by VLAN
+    vlans: tuple[tuple[int, int], ...] = ()  # first and last of each range that it lets in
+    pvid: int | None = None  # of frames without a tag; None: it lets in none
+
+    def admits(self, vlan: int) -> bool:
+        """Whether frames of a VLAN may come in, 0 being those without a tag."""
+        wanted = vlan or self.pvid or 0
+        return any(first <= wanted <= last for first, last in self.vlans)
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """What a tunnel has carried, in packets."""
 

@@ -6,6 +6,7 @@ Each module holds one family of causes; to import it is to enter them.
 
 from gretrace.verdicts import (  # noqa: F401
     arrival,
+    bridge,
     delivery,
     destination,
     device,
@@ -32,6 +33,7 @@ from gretrace.verdicts import (  # noqa: F401
     refused,
     sending,
     unrouted,
+    wireguard,
 )
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import CAUSES, Cause, explain

@@ -7,6 +7,7 @@ EITHER = "certain or likely"
 # By cause: what its confidence can be, and what nothing here can tell.
 DOUBTS = {
     "bad-checksum": (EITHER, "who damaged it; likely where too little of the packet was kept"),
+    "bridge-refused": (EITHER, "which VLAN is meant; likely where the port has no PVID"),
     "checksum-policy": (CERTAIN, "whether the peer is to use checksums or this host not to"),
     "conntrack-full": (LIKELY, "whether something else at that hook dropped it"),
     "ecn": (CERTAIN, "which router set the bits"),
@@ -63,6 +64,7 @@ DOUBTS = {
     ),
     "tx-queue-full": (EITHER, "what fills it; likely where several queues count drops, or none"),
     "tx-remote-own": (CERTAIN, "where the peer is"),
+    "tx-wireguard": (EITHER, "behind which peer the remote is; likely where there are very many"),
     "unsupported-version": (CERTAIN, "what sends it"),
     "wrong-netns": (EITHER, "namespaces without a name or a process; likely unless all fits"),
     "wrong-type": (EITHER, "which side is of the wrong kind"),

@@ -5,6 +5,7 @@ from gretrace.commands import HERE, Command, run, sysctl
 from gretrace.kernel import stack
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.settings import LABELS, mpls_input, read_number
+from gretrace.kernel.switching import mpls_refused
 from gretrace.model import MPLS, Finding, Fix, Label, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
@@ -20,11 +21,12 @@ ROOM = 1024  # labels, where nobody has said how many there are to be
 @cause(
     "mpls",
     "the tunnel carries MPLS, which is off on its device, or has no route for the label",
-    *(stack.mpls_refused, stack.no_protocol),
+    *(mpls_refused, stack.no_protocol),
 )
 def mpls(case: Case) -> Finding | None:
     """The module, the setting of the device and the route of the label are looked at in turn."""
-    tunnel, device, label = case.carrier, case.iif, case.drop.label
+    # What has more labels comes back by lo, where the first of them is taken off.
+    tunnel, device, label = case.carrier, case.leaving_by or case.iif, case.drop.label
     if tunnel is None or device is None or label is None or case.drop.is_sent:
         return None
     # Switches flood frames of MPLS to whoever is there.
@@ -39,7 +41,7 @@ def mpls(case: Case) -> Finding | None:
         return None
     if not enabled:
         fix = Fix(Where.HERE, f"Let MPLS in on {device}.", sysctl(case.netns, {name: 1}))
-        return _finding(case, tunnel, label, f"MPLS is off on it: {name} is 0", fix)
+        return _finding(case, tunnel, label, f"MPLS is off on {device}: {name} is 0", fix)
     if not _has_no_route(case, label):
         return None
     why = "there is no route for that label"

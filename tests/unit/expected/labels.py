@@ -30,6 +30,12 @@ def unhandled(**more):
 EXPECTED = {
     "mpls": (carried(settings={INPUT: 0, LABELS: 200}), "gre1"),
     "mpls, no route": (carried(settings=ON), "gre1"),
+    "mpls, off on lo": (
+        replace(
+            carried(settings={**ON, "net.mpls.conf.lo.input": 0}, leaving_by=1), leaving_by="lo"
+        ),
+        "gre1",
+    ),
     "mpls, no room for the label": (carried(300, settings=ON), "gre1"),
     "mpls, more labels": (carried(settings=ON, last=False), "gre1"),
     "mpls, explicit null": (carried(0, settings={INPUT: 1, LABELS: 0}), "gre1"),
