@@ -2,11 +2,13 @@
 """Imports point inward only: what judges knows nothing of what reads and what writes."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "gretrace"
+LAB = Path(__file__).parents[1] / "lab"
 
 # Each layer may import those that stand before it, and modules of its own.
 LAYERS = [
@@ -104,3 +106,9 @@ def test_verdicts_and_rendering_do_not_know_each_other():
 def test_modules_stay_small():
     for path in MODULES:
         assert len(path.read_text().splitlines()) <= 300, path
+
+
+@pytest.mark.parametrize("path", sorted(LAB.glob("*.py")), ids=lambda path: path.stem)
+def test_a_lab_finds_what_it_imports(path):
+    """Nothing else does so before a kernel is booted for it."""
+    import_module(f"tests.lab.{path.stem}")
