@@ -62,11 +62,21 @@ def test_pages_completions_and_units_are_there(installed):
     ):
         # minbase leaves nothing out.
         assert (bare.path / "usr" / path).is_file(), path
-    units = list(bare.path.glob("*/systemd/system/gretrace-*")) + list(
-        bare.path.glob("usr/lib/systemd/system/gretrace-*")
+    units = list(bare.path.glob("*/systemd/system/gretrace*")) + list(
+        bare.path.glob("usr/lib/systemd/system/gretrace*")
     )
-    assert {unit.name for unit in units} == {"gretrace-respond@.service"}
+    assert {unit.name for unit in units} == {"gretrace.service", "gretrace-respond@.service"}
     assert not list(bare.path.glob("etc/systemd/system/**/gretrace*"))
+
+
+def test_serve_says_what_it_needs_and_then_reads_its_file(installed):
+    bare, *_ = installed
+    serve = ("gretrace", "serve", "--config", "/etc/gretrace/gretrace.toml")
+    told = ("--duration", "0", "--listen", "127.0.0.1:0")  # whoever else listens here
+    assert "install python3-prometheus-client" in bare.run(*serve, *told, code=4)
+    bare.install("python3-prometheus-client")
+    assert "gretrace: ready" in bare.run(*serve, *told)
+    bare.run("apt-get", "-qq", "-y", "purge", "python3-prometheus-client")
 
 
 def test_bash_completes_the_name_of_a_namespace(installed):

@@ -2,7 +2,10 @@
 """What `serve` keeps and tells: exact sums, in room that no stranger fills, as sound metrics."""
 
 import random
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
@@ -34,6 +37,7 @@ from gretrace.service.textfile import Textfile
 from tests.unit.cases import A, B, drop, tunnel
 from tests.unit.test_explain import FakeTable, FakeTables
 
+DEBIAN = Path(__file__).parents[2] / "debian"
 ONE = ("", "gre1")
 
 
@@ -428,3 +432,24 @@ def test_what_a_file_says_wrong_is_one_line(tmp_path, capsys, text):
 def test_a_file_that_is_not_there_is_one_line(tmp_path, capsys):
     assert run(["serve", "--config", str(tmp_path / "none")]) == 2
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_the_unit_starts_what_there_is_by_a_file_that_is_sound():
+    unit = (DEBIAN / "gretrace.service").read_text()
+    (line,) = re.findall(r"^ExecStart=/usr/sbin/gretrace serve (.*)$", unit, re.MULTILINE)
+    assert line == "--config /etc/gretrace/gretrace.toml"
+    told = read_config(DEBIAN / "gretrace.toml", serve, without=set())
+    assert told == {"listen": "127.0.0.1:9947", "journal": True}
+    # What is commented out is sound, too.
+    for key in re.findall(r"^#([a-z-]+) = ", (DEBIAN / "gretrace.toml").read_text(), re.MULTILINE):
+        assert f"--{key}" in {name for option in serve.params for name in option.opts}
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_unit_gives_away_little():
+    told = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=29", "--no-pager",
+         DEBIAN / "gretrace.service"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -72,7 +72,8 @@ def _take_config(context: click.Context, path: Path | None) -> Path | None:
         "node_exporter on the same host, without listening.",
     },
     exits={ExitCode.HEALTHY: "It was told to end."},
-    files=NAMESPACES,
+    files=NAMESPACES
+    | {"/etc/gretrace/gretrace.toml": "With what gretrace.service starts it, by --config."},
 )
 @click.option(
     "--config",
