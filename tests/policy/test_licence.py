@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("src/gretrace", "bpf", "tests", "bench", "examples", "script", "launch", "man")
+FOLDERS = (
+    "src/gretrace",
+    "bpf",
+    "tests",
+    "bench",
+    "examples",
+    "script",
+    "launch",
+    "man",
+    "prometheus",
+)
 SOURCES = [
     path
     for folder in FOLDERS
