@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gretrace.cli import run
 from gretrace.cli.config import read_config, values_now
 from gretrace.cli.serve import read_listen, serve
+from gretrace.engine import Lost
 from gretrace.errors import UsageError
 from gretrace.host.census import Census, Counted
 from gretrace.host.namespaces import NAMED, Namespace
@@ -32,6 +34,7 @@ from gretrace.service.metrics import Exposition, State
 from gretrace.service.outlets import Outlets, Settings
 from gretrace.service.page import FRESH, Page
 from gretrace.service.places import Places, label_of
+from gretrace.service.run import Service
 from gretrace.service.systemd import Manager
 from gretrace.service.textfile import Textfile
 from tests.unit.cases import A, B, drop, tunnel
@@ -453,3 +456,38 @@ def test_the_unit_gives_away_little():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
+
+
+class Scanned:
+    """An explainer in the midst of thousands of verdicts, while somebody asks."""
+
+    def __init__(self, page):
+        self.page, self.published = page, []
+
+    def observe(self, **_how):
+        for number in range(4):
+            if number == 1:
+                assert self.page.read(0) is None
+            yield ("no-tunnel", *NOWHERE), None, False
+            self.published.append(self.page._number)
+
+    def swallowed(self):
+        return ()
+
+    def lost(self):
+        return Lost()
+
+    faults = ()
+
+
+def test_whoever_scrapes_is_served_in_the_midst_of_a_scan():
+    with closing(Outlets(lambda _said: None, Manager({}))) as outlets:
+        scanned = Scanned(outlets.page)
+        table = SimpleNamespace(in_table=3)
+        service = Service(
+            scanned, table, Ledger(here), Places(FakeTables(FakeTable())), list,
+            build={}, capacity=1,
+        )  # fmt: skip
+        service._look(outlets, lambda: False)
+        assert scanned.published == [0, 1, 1, 1]
+        assert b"gretrace_kinds 3.0" in outlets.page.read(0)

@@ -60,7 +60,6 @@ class Service:
         self._survey()
         due, done = time.monotonic() + TICK, False
         while not done:
-            to.manager.is_well()
             ready = watch.wait([*explainer.readables(), to.page], due - time.monotonic())
             if ready - {to.page.fileno()}:
                 watch.wait((to.page,), max(BURST, explainer.due(PAUSE) - time.monotonic()))
@@ -69,29 +68,36 @@ class Service:
             # Asked before the look, so that nothing which came before the end is left out.
             departed = explainer.tables.departed()
             done = watch.stopped or explainer.tables.are_all(departed)
-            self._look(to.chronicle, lambda: watch.overdue)
+            self._look(to, lambda: watch.overdue)
             for sentence in explainer.faults.sentences():
                 to.tell(sentence)
             if not done:
                 self._publish(to)
+                self._settle(to.chronicle)
             due = max(time.monotonic() + TICK, explainer.due(REST))
             losses.note(explainer.lost(), is_last=done)
             for table in departed if done else ():
                 to.tell(table.namespace.gone)
             explainer.tables.let_go(departed)
 
-    def _look(self, chronicle: Chronicle | None, overdue: Callable[[], bool]) -> None:
-        """Add up the drops since the last look."""
+    def _look(self, to: Outlets, overdue: Callable[[], bool]) -> None:
+        """Add up the drops since the last look.
+
+        A scan may be thousands of verdicts, so that whoever waits is served between them.
+        """
         begin = time.monotonic()
         for entry, report, _ in self._explainer.observe(overdue=overdue):
-            if chronicle:
-                chronicle.note(cast("Entry", entry), report)
+            if to.chronicle:
+                to.chronicle.note(cast("Entry", entry), report)
+            begin += self._publish(to)
         self._looked += 1
         self._judging += time.monotonic() - begin
 
-    def _publish(self, to: Outlets) -> None:
-        """Make what is due, of one reading."""
-        file_is_due = to.textfile is not None and time.monotonic() >= to.textfile.due
+    def _publish(self, to: Outlets) -> float:
+        """Make what is due, of one reading, and return how many seconds that took."""
+        begin = time.monotonic()
+        to.manager.is_well()
+        file_is_due = to.textfile is not None and begin >= to.textfile.due
         if to.page.is_wanted() or file_is_due:
             text = self._exposition.text(self._state(to.chronicle))
             to.page.publish(text)
@@ -101,9 +107,13 @@ class Service:
                 # Told once, not with each attempt.
                 if to.textfile.trouble and to.textfile.trouble != before:
                     to.tell(to.textfile.trouble)
-        if to.chronicle and to.chronicle.is_due():
+        return time.monotonic() - begin
+
+    def _settle(self, chronicle: Chronicle | None) -> None:
+        """Write down what has ended."""
+        if chronicle and chronicle.is_due():
             _, tunnels = self._survey()
-            to.chronicle.settle({place: _received(each) for place, each in tunnels.items()})
+            chronicle.settle({place: _received(each) for place, each in tunnels.items()})
 
     def _state(self, chronicle: Chronicle | None) -> State:
         """Read all that is told of; the drops are those of the last look."""
