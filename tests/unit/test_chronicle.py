@@ -39,8 +39,17 @@ def test_a_trouble_ends_once_the_tunnel_receives_again():
     for now in range(40, 400, 15):
         assert list(troubles.ended({PLACE: 7}, now)) == []
     (over,) = troubles.ended({PLACE: 8}, 400)
+    assert over.is_mended
     assert (over.count - over.before, over.dropped) == (9, 5)
     assert not troubles.is_due(1e9)
+
+
+def test_what_is_only_silent_has_ended_after_an_hour():
+    troubles = Troubles()
+    troubles.note(ENTRY, report(3), 0)
+    assert list(troubles.ended({PLACE: 7}, QUIET_AT_MOST - 1)) == []
+    (over,) = troubles.ended({PLACE: 7}, QUIET_AT_MOST)
+    assert not over.is_mended
 
 
 def test_what_was_received_before_the_last_drop_mends_nothing():
@@ -140,9 +149,7 @@ def test_both_records_of_a_trouble(journal):
     now += chronicle.CHECK
     made.settle({PLACE: 5})
     (ended,) = written(journal)
-    assert ended["MESSAGE"] == (
-        "key-mismatch at gre1 mended: 8 packets were dropped, it receives again"
-    )
+    assert ended["MESSAGE"] == ("key-mismatch at gre1 mended: 8 packets were dropped, it receives")
     assert (ended["GRETRACE_EVENT"], ended["GRETRACE_COUNT"]) == ("mended", "8")
     assert begun["MESSAGE_ID"] != ended["MESSAGE_ID"]
     assert made.lost == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Troubles as records of the journal: one when a trouble begins, one when it is mended."""
+"""Troubles as records of the journal: one when a trouble begins, one when it has ended."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ CHECK = 15.0
 # Records at once, and a second in the long run.
 BURST, RATE = 60, 1.0
 # Of the journal: to find all of one kind (`journalctl MESSAGE_ID=..`); made by chance, once.
-BEGUN, MENDED = "5c1f0c7d1a6b4d4b9a3c7f6e2d8b9e41", "b1d6a0f2c94e4c0f8e57a3d2916c7b08"
+BEGUN, ENDED = "5c1f0c7d1a6b4d4b9a3c7f6e2d8b9e41", "b1d6a0f2c94e4c0f8e57a3d2916c7b08"
 WARNING, NOTICE = "4", "5"  # syslog(3)
 
 
@@ -86,11 +86,11 @@ def _record_of_begin(trouble: Trouble) -> Iterator[tuple[str, str]]:
 
 def _record_of_end(trouble: Trouble) -> Iterator[tuple[str, str]]:
     packets = trouble.count - trouble.before
-    how = "it receives again" if trouble.entry[2] else "no more since"
-    yield "MESSAGE", f"{_what(trouble)} mended: {packets} packets were dropped, {how}"
-    yield "MESSAGE_ID", MENDED
+    event, how = ("mended", "it receives") if trouble.is_mended else ("ended", "no more since")
+    yield "MESSAGE", f"{_what(trouble)} {event}: {packets} packets were dropped, {how}"
+    yield "MESSAGE_ID", ENDED
     yield "PRIORITY", NOTICE
-    yield "GRETRACE_EVENT", "mended"
+    yield "GRETRACE_EVENT", event
     yield from _common(trouble)
     yield "GRETRACE_SECONDS", str(round(trouble.dropped - trouble.began))
 

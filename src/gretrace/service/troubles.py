@@ -2,8 +2,8 @@
 """Troubles as events: one when a cause begins at a tunnel, one when it has ended.
 
 It has ended when nothing was dropped for a while, and the tunnel, if one is concerned, has
-received since. The more often it comes back, the longer is a while: a fault that comes and goes
-shall not fill a journal.
+received since; or when nothing was for an hour. The more often it comes back, the longer is a
+while: a fault that comes and goes shall not fill a journal.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ class Trouble:
     dropped: float  # last
     quiet: float = QUIET
     is_open: bool = True
+    is_mended: bool = False  # it has ended, and the tunnel was seen to receive
     # What the tunnel had received when it was looked at first after the last drop.
     received: int | None = None
 
@@ -80,7 +81,8 @@ class Troubles:
                 trouble.received = count
             if now - trouble.dropped < trouble.quiet:
                 continue
-            is_mended = count is None or count != trouble.received
-            if trouble.place == NOWHERE or is_mended:
+            trouble.is_mended = count is not None and count != trouble.received
+            is_left = trouble.place == NOWHERE or count is None
+            if is_left or trouble.is_mended or now - trouble.dropped >= QUIET_AT_MOST:
                 trouble.is_open = False
                 yield trouble
