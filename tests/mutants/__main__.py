@@ -90,11 +90,12 @@ def main(arguments):
             )
 
     tests = [
-        str(p)
+        str(p.relative_to(ROOT))
         for p in sorted((ROOT / "tests/unit").glob("test_*.py"))
         if p.name not in settings["leave-out"]
     ]
-    run(paths, tests, report)
+    tables = settings["tables"]
+    run(paths, [*tests, *(file for file in tables if file not in tests)], tables, report)
     whole = last is None and given.one_in == 1
     if whole:
         LAST.parent.mkdir(exist_ok=True)

@@ -71,7 +71,8 @@ class ReplaceNoneWithFalse(Operator):
             node.type == "keyword"
             and node.value == "None"
             and node.parent
-            and (node.parent.type in ("return_stmt", "test") or node.parent.type == "lambdef")
+            and node.parent.type in ("return_stmt", "test", "lambdef")
+            and _answers_a_step(node)
         ):
             yield node.start_pos, node.end_pos
 
@@ -126,6 +127,13 @@ class DropElement(Operator):
     @classmethod
     def examples(cls):
         return ()
+
+
+def _answers_a_step(node):
+    """Whether it is of a function that may not know; elsewhere None and False are as one."""
+    while node and node.type != "funcdef":
+        node = node.parent
+    return bool(node and node.annotation and node.annotation.get_code().strip() == "bool | None")
 
 
 def _is_name(argument):

@@ -150,8 +150,9 @@ class Importer:
 class Trials:
     """A plugin of pytest that tries mutants with the tests that were collected."""
 
-    def __init__(self, importer, meter, report):
+    def __init__(self, importer, meter, report, tables):
         self._importer, self._meter, self._report = importer, meter, report
+        self._tables = tables
         self.baseline = {}  # node id: (passed, seconds)
 
     def try_all(self, session, paths):
@@ -218,7 +219,9 @@ class Trials:
                 first = min([function.lineno, *(d.lineno for d in function.decorator_list)])
                 loaded = self._functions.get((path, first, function.name), [])
                 return (loaded if by else []), self._quickest(by)
-        return None, self._quickest(set().union(*lines.values()) if lines else set())
+        # What a module holds, a row or a table, is looked at without running a line of it.
+        looks = {name for name in self._items if name.partition("::")[0] in self._tables}
+        return None, self._quickest(looks.union(*lines.values()))
 
     def _quickest(self, names):
         return sorted(
@@ -283,15 +286,18 @@ def _function_at(source, line):
     return None
 
 
-def run(paths, tests, report):
-    """Collect tests, run each once, and call `report` with the trials and the modules' paths."""
+def run(paths, tests, tables, report):
+    """Collect tests, run each once, and call `report` with the trials and the modules' paths.
+
+    `tables` are those files of `tests` that look at what modules hold.
+    """
     importer = Importer()
     meter = coverage.Coverage(
         data_file=None, source=["src/gretrace/kernel", "src/gretrace/verdicts"], config_file=False
     )
     meter.start()
     meter.switch_context(COLLECTION)
-    trials = Trials(importer, meter, report)
+    trials = Trials(importer, meter, report, tables)
 
     class Loop:
         def pytest_runtestloop(self, session):

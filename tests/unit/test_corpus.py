@@ -7,6 +7,7 @@ kernel. `python -m tests.unit.test_corpus` writes corpus/ anew: where it changed
 """
 
 import random
+from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from gretrace.kernel.kinds import KINDS, default_mtu, largest_segment, mtu_that_
 from gretrace.kernel.lookup import Query, Tables
 from gretrace.kernel.receiver import Ended, Receiver
 from gretrace.model import Encap
+from gretrace.verdicts import explain
 from gretrace.wire.packet import parse_packet
 from tests.lab.test_differential import ERSPAN, GROUPS, KEYS, OURS, TEB, THEIRS, WCCP
 from tests.lab.test_way import Plain, random_packet
 from tests.unit.cases import tunnel
+from tests.unit.test_verdicts import EXPECTED
+from tests.unit.test_words import case_lines
+from tests.unit.variants import variant
 
 DIRECTORY = Path(__file__).with_name("corpus")
-TABLES, PACKETS, QUERIES = 100, 40, 12
+TABLES, PACKETS, QUERIES, VARIANTS = 100, 40, 12, 16
 LINKS = (5, 6)
 WAYS = {
     "receive, IPv4": receive.WAYS[4], "receive, IPv6": receive.WAYS[6],
@@ -178,7 +183,29 @@ def sizes():
 # This host has all of GRE, and sends no multicast packets; of a cut frame over IPv6 the lookup
 # has freed what would be freed behind it.
 NEVER_MET = {"no-receiver", "multicast-loop", "cut-frame-over-ipv6"}
-FILES = {"ways": ways, "lookups": lookups, "rows": rows, "sizes": sizes}
+
+
+def told(judged):
+    verdict = explain(judged)
+    finding = verdict.finding
+    words = "\n".join(case_lines("", verdict))
+    digest = blake2b(words.encode(), digest_size=4).hexdigest()
+    return f"{verdict.cause} {finding.tunnel} {finding.confidence.value} {digest}"
+
+
+def verdicts():
+    """What is said of cases that are almost those of expected/, a digest of the words each."""
+    lines, others = [], [judged for judged, _ in EXPECTED.values()]
+    for name, (judged, _) in EXPECTED.items():
+        rng = random.Random(name)
+        lines.append(f"== {name}")
+        lines += [told(variant(rng, judged, others)) for _ in range(VARIANTS)]
+    return "\n".join(lines) + "\n"
+
+
+FILES = {
+    "ways": ways, "lookups": lookups, "rows": rows, "sizes": sizes, "verdicts": verdicts,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -24,8 +24,8 @@ def fix_lines(fix):
         yield f"    # {command}"
 
 
-def case_lines(name, judged):
-    finding = explain(judged).finding
+def case_lines(name, verdict):
+    finding = verdict.finding
     yield f"== {name}"
     yield f"{finding.tunnel}, {finding.confidence.value}: {finding.summary}"
     yield from (f"  seen: {sentence}" for sentence in finding.evidence)
@@ -37,7 +37,9 @@ def case_lines(name, judged):
 def words(family):
     """What is said of the cases of a family, as its file has it."""
     lines = [
-        line for name, (judged, _) in family.EXPECTED.items() for line in case_lines(name, judged)
+        line
+        for name, (judged, _) in family.EXPECTED.items()
+        for line in case_lines(name, explain(judged))
     ]
     return "\n".join(lines) + "\n"
 
