@@ -40,7 +40,7 @@ CASES = [
 DEVICES = ("gre0", "gre1", "gre2", "vb", "lan0")
 NAMES = (*DEVICES, "blue", "f", "g", "c", "d")
 PROGRAMS = {
-    *("ip", "nsenter", "sysctl", "nft", "tc", "ethtool", "modprobe", "gretrace"),
+    *("ip", "bridge", "nsenter", "sysctl", "nft", "tc", "ethtool", "modprobe", "gretrace", "wg"),
     *("iptables-legacy", "ip6tables-legacy"),
 }
 # Those that read a word by rules of their own, and so may be unable to read a name.
@@ -63,7 +63,7 @@ TOKENS = [f"n{number}n" for number in range(len(NAMES))]
 def rename(value, names):
     """Give all that has a name, anywhere in a case, the name that it is to have."""
     if isinstance(value, str):
-        setting = re.fullmatch(r"(net\.ipv[46]\.conf\.)([^.]+)(\.\w+)", value)
+        setting = re.fullmatch(r"(net\.(?:ipv[46]|mpls)\.conf\.)([^.]+)(\.\w+)", value)
         if setting and setting[2] in names:
             return setting[1] + names[setting[2]].replace(".", "/") + setting[3]
         return names.get(value, value)
@@ -85,7 +85,7 @@ def rename(value, names):
 
 def renamed_word(word, names):
     """Give a word, which has the tokens, the names instead."""
-    if word.startswith("net.ip"):
+    if word.startswith(("net.ip", "net.mpls")):
         names = {token: name.replace(".", "/") for token, name in names.items()}
     return reduce(lambda text, pair: text.replace(*pair), names.items(), word)
 
