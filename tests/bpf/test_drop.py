@@ -168,6 +168,28 @@ def test_other_protocols_do_not_count(counting):
         assert drop.packet.protocol == 47
 
 
+def in_udp(payload, port=5555):
+    length = 8 + len(payload)
+    return b"\x10\xe1" + port.to_bytes(2, "big") + length.to_bytes(2, "big") + bytes(2) + payload
+
+
+def test_gre_in_udp_that_nobody_takes_is_counted_and_no_other_udp(counting):
+    """By its bytes alone: FOU has GRE at once, GUE behind a header with its own length."""
+    fou, gue = gre(b"x" * 20, key=7), bytes([1, 47, 0, 0]) + bytes(4) + gre(b"x" * 20, key=8)
+    others = (
+        b"", b"\0\0", bytes([0, 4, 0, 0]) + fou, bytes([0x40, 47, 0, 0]) + fou,
+        bytes([0x1F, 47, 0, 0]) + fou, gre(b"x" * 20, protocol=0x0806), b"\0\x01\x08\0" + fou,
+    )  # fmt: skip
+    with pair() as (a, b), counting(b) as table:
+        for payload in (*others, fou, fou, gue):
+            a.send("va", ipv4(A, B, 17, in_udp(payload)))
+        told = sorted(
+            (drop.packet.gre.key, drop.count, drop.packet.udp_port, drop.packet.udp_type)
+            for drop in settled(table, 3)
+        )
+        assert told == [(7, 2, 5555, "fou"), (8, 1, 5555, "gue")]
+
+
 def test_ip_options_and_every_truncation(counting):
     whole = gre(b"", key=7, sequence=1, checksum=True)
     packets = [ipv4(A, B, 47, whole[:size]) for size in range(len(whole) + 1)]

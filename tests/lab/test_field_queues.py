@@ -2,11 +2,14 @@
 """Set-ups from the field, sent: the queue of the tunnel's device, or of the one below, is full."""
 
 import socket
+import time
 
 from gretrace.host.namespaces import entered
 from tests.lab.field import Row, pings_from_b, prove
-from tests.lab.hosts import run
+from tests.lab.hosts import INNER_A, pair, run, tunnel_a, tunnel_b
+from tests.lab.session import explain_drop
 
+NARROW = "qdisc add dev vb root handle 1: tbf rate 100kbit burst 1600 limit 9000"
 BURST, SIZE = 40, 400  # packets that a program sends at once, and the bytes in each
 
 
@@ -113,3 +116,34 @@ ROWS = {
 }  # fmt: skip
 
 told, test_told, test_mended, test_what_worked_before_still_works = prove(ROWS)
+
+
+def test_what_is_asked_of_a_shaper_is_told_and_given():
+    """In time: of a burst nothing tells how much comes."""
+    with pair() as (a, b):
+        tunnel_a(a)
+        tunnel_b(b)
+        assert b.ping(INNER_A)
+        run("tc", *NARROW.split(), host=b)
+        with explain_drop(b) as session:
+            send_steadily(b)
+            session.wait_for(lambda reports: any(r["fix"][0]["command"] for r in reports), "rate")
+            assert session.stop() == 3
+        (report,) = session.reports
+        (asked,) = [said for said in report["evidence"] if "came, and tbf 1: lets" in said]
+        assert "100 kbit/s through" in asked
+        command = report["fix"][0]["command"]
+        assert "tbf rate" in command
+        b.shell(command)
+        with explain_drop(b) as session:
+            send_steadily(b)
+            assert session.stop() == 0, session.stdout
+
+
+def send_steadily(host, seconds=3, every=0.02):
+    """Twice of what 100 kbit/s let through."""
+    with entered(host.namespace), socket.socket(type=socket.SOCK_DGRAM) as sending:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            sending.sendto(bytes(SIZE), (INNER_A, 9))
+            time.sleep(every)

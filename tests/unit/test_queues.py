@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gretrace.commands import Netns
+from gretrace.host import queues as host_queues
 from gretrace.host.queues import Entry, parse_entry, queues_of
 from gretrace.model import Queue
 from gretrace.verdicts import explain
@@ -169,3 +170,13 @@ def test_what_waited_too_long_needs_no_longer_queue():
     assert [fix.command for fix in told.fix] == [None]
     short = replace(judged, host=replace(judged.host, queued={VB: (replace(CODEL, limit=2),)}))
     assert [fix.command for fix in finding(short).fix] == [None]
+
+
+def test_what_is_without_end_is_not_read_to_its_end(monkeypatch):
+    told = [entry("pfifo", 0, 0x10001, struct.pack("=I", 3)) for _ in range(5)]
+    monkeypatch.setattr(host_queues, "_dump", lambda *_: iter(told))
+    assert len(host_queues.read_queues(VB)) == len(told)
+    assert host_queues.read_queues(VB + 1) == []
+    monkeypatch.setattr(host_queues, "MOST", 4)
+    with pytest.raises(OSError, match="more than 4 queues"):
+        host_queues.read_queues(VB)

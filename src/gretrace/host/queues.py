@@ -5,10 +5,12 @@ The kernel dumps those of all devices; a qdisc that it makes by itself for a tun
 (noqueue) is none of them.
 """
 
+import errno
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 
 from gretrace.host.framing import ATTRIBUTE, MESSAGE, attributes_in, messages
@@ -61,15 +63,19 @@ class Entry:
 def read_queues(ifindex: int) -> list[Queue]:
     """Read the qdiscs that a device sends by, in the namespace that the caller is in.
 
-    Of no more than MOST qdiscs and classes each, nor for longer than PATIENCE seconds.
+    Raises OSError where it has more than MOST, or it takes longer than PATIENCE seconds. Of more
+    classes than that, some rates stay unknown.
     """
     deadline = time.monotonic() + PATIENCE
     invisible = ATTRIBUTE.pack(ATTRIBUTE.size, TCA_DUMP_INVISIBLE)
-    found = _dump(RTM_GETQDISC, RTM_NEWQDISC, 0, invisible, deadline)
-    qdiscs = [entry for entry in found if entry.ifindex == ifindex]
+    every = _dump(RTM_GETQDISC, RTM_NEWQDISC, 0, invisible, deadline)
+    qdiscs = list(islice((entry for entry in every if entry.ifindex == ifindex), MOST + 1))
+    if len(qdiscs) > MOST:
+        raise OSError(errno.E2BIG, f"it has more than {MOST} queues")
     if not qdiscs:
         return []
-    return queues_of(qdiscs, _dump(RTM_GETTCLASS, RTM_NEWTCLASS, ifindex, b"", deadline))
+    classes = _dump(RTM_GETTCLASS, RTM_NEWTCLASS, ifindex, b"", deadline)
+    return queues_of(qdiscs, islice(classes, MOST))
 
 
 def queues_of(qdiscs: Iterable[Entry], classes: Iterable[Entry]) -> list[Queue]:
@@ -174,14 +180,14 @@ def _dump(
     flags = NLM_F_REQUEST | NLM_F_DUMP
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
         asking.send(MESSAGE.pack(MESSAGE.size + len(body), kind, flags, 1, 0) + body)
-        for _ in range(MOST):
+        asking.settimeout(PATIENCE)
+        while time.monotonic() < deadline:
             for told, _, _, message in messages(asking.recv(BUFFER)):
                 if told in (NLMSG_DONE, NLMSG_ERROR):
                     return
                 if told == wanted and (entry := parse_entry(message)):
                     yield entry
-            if time.monotonic() >= deadline:
-                return
+    raise OSError(errno.ETIMEDOUT, f"to read the queues takes longer than {PATIENCE:g} s")
 
 
 def parse_entry(message: bytes) -> Entry | None:
