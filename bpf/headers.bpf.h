@@ -196,8 +196,9 @@ static __always_inline __u32 find_in_udp(const struct sk_buff *skb, const struct
 }
 
 /*
- * The same in a packet of UDP that nothing here has received, which only its bytes can tell: a
- * GUE header of version 0 that announces GRE, or a GRE header whose protocol tunnels carry.
+ * The same in a packet of UDP that this host sends, or that nothing here has received, which only
+ * its bytes can tell: a GUE header of version 0 that announces GRE, or a GRE header whose protocol
+ * tunnels carry.
  */
 static __always_inline __u32 find_unclaimed(const struct view *view, __u32 payload)
 {

@@ -195,7 +195,8 @@ static __always_inline bool describe(const struct sk_buff *skb, const struct net
 		/* Nothing of ours has happened to it yet. */
 	} else if (payload && tuple->protocol == UDP_PROTOCOL &&
 		   ((inside = find_in_udp(skb, view, payload)) ||
-		    (is_unclaimed(key->reason) && (inside = find_unclaimed(view, payload))))) {
+		    ((!received_by || is_unclaimed(key->reason)) &&
+		     (inside = find_unclaimed(view, payload))))) {
 		tuple->protocol = GRE_PROTOCOL;
 		tuple->marks |= DROP_IN_UDP;
 		payload = inside;

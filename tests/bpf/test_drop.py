@@ -6,6 +6,7 @@ A host that has no handler for protocol 47 drops every packet of it, at full spe
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from gretrace.engine.decode import parse_place
 from gretrace.engine.probes import Tracepoint
 from gretrace.engine.wanted import Wanted
 from gretrace.errors import PrerequisiteError
+from gretrace.host.namespaces import entered
 from tests.bpf.counted import seen_of
 from tests.frames import gre, gre_packet, ipv4, ipv6
 from tests.lab.hosts import A, B, pair
@@ -188,6 +190,17 @@ def test_gre_in_udp_that_nobody_takes_is_counted_and_no_other_udp(counting):
             for drop in settled(table, 3)
         )
         assert told == [(7, 2, 5555, "fou"), (8, 1, 5555, "gue")]
+
+
+def test_gre_in_udp_that_is_sent_is_counted(counting):
+    """To a neighbour that does not answer, where packets wait in vain."""
+    with pair() as (_, b), counting(b) as table:
+        b.sysctl("net.ipv4.neigh.vb.retrans_time_ms=50", "net.ipv4.neigh.vb.mcast_solicit=1")
+        with entered(b.namespace), socket.socket(type=socket.SOCK_DGRAM) as sending:
+            for payload in (gre(b"x" * 20, key=7), b"of no tunnel"):
+                sending.sendto(payload, ("20.1.1.99", 5555))
+        (drop,) = settled(table, 1)
+        assert (drop.packet.gre.key, drop.packet.udp_port, drop.is_sent) == (7, 5555, True)
 
 
 def test_ip_options_and_every_truncation(counting):

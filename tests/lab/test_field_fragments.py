@@ -65,6 +65,18 @@ def first_fragments(site):
         site.send(packet, times=1)
 
 
+def with_tunnel(site):
+    impatient(site.b)
+    site.tunnel("key 1")
+
+
+def inner_fragments(site):
+    """First fragments of packets that a host behind A has cut before the tunnel."""
+    for number in range(SENT):
+        inner = ipv4(site.in_a, site.in_b, 17, bytes(800), fragment=0x2000, number=number)
+        site.send(site.packet(inner, key=1), times=1)
+
+
 ROWS = {
     "later fragments are lost": Row(
         "fragment-lost", loses_later_ones, long_pings, iif="vb", where="peer",
@@ -78,6 +90,10 @@ ROWS = {
     "later fragments are lost, before conntrack": Row(
         "fragment-lost", behind_conntrack, first_fragments, iif="vb", where="peer",
         words=("come in fragments", "within 1 s"), notes=("an MTU of 1248,",), is_mended=False,
+    ),
+    "later fragments of what the tunnel carries are lost": Row(
+        "fragment-lost", with_tunnel, inner_fragments, iif="gre1", where="path",
+        words=("that gre1 has received come in fragments", "within 1 s"), is_mended=False,
     ),
 }  # fmt: skip
 

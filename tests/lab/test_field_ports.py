@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Set-ups from the field: the packets of a tunnel come in UDP, and nothing has opened the port."""
 
-from tests.lab.field import Row, pings_from_a, prove
+from tests.lab.field import Row, pings_from_a, pings_from_b, prove
 from tests.lab.hosts import run
 from tests.lab.ping import Ping, ping_all
 from tests.lab.test_field_blind import port
@@ -36,6 +36,13 @@ def over_ipv6(site):
     site.peer_tunnel(f"key 1 {around('fou', site)}", kind="ip6gre", ends=ends)
 
 
+def silent(site):
+    """What leaves in UDP waits for a neighbour that is not there."""
+    run("modprobe", "fou")
+    ends = f"local {site.near} remote {site.outer(77)}"
+    site.tunnel(f"key 1 {around('fou', site)}", ends=ends)
+
+
 def beside_a_stranger(site):
     """Ping, and send to another closed port what is for no tunnel of B's."""
     site.a.ip(
@@ -68,6 +75,11 @@ ROWS = {
         "encap-port-closed", in_udp("fou", ours=""), pings_from_a, confidence="likely",
         words=("packets of gre1 by FOU",), command="fou add port 55{site.number:02} ipproto 47",
         **CLOSED,
+    ),
+    "FOU, and the next hop is silent": Row(
+        "tx-no-neighbour", silent, pings_from_b, iif="vb", where="path",
+        words=("20.{site.number}.1.77 does not answer ARP on vb", "what gre1 sends"),
+        command="neigh show 20.{site.number}.1.77", is_mended=False,
     ),
 }  # fmt: skip
 

@@ -2,12 +2,14 @@
 """Every verdict over tables of tunnels and packets; no kernel, no root."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from gretrace.commands import Netns
-from gretrace.kernel.quiet import quiet
-from gretrace.model import Confidence, Place, Traffic, Where
+from gretrace.kernel.lookup import Tables
+from gretrace.kernel.quiet import concerned, quiet
+from gretrace.model import Confidence, Encap, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
 from tests.frames import gre_packet, ipv4, ipv6
 from tests.unit.cases import ONCE_HEARD, A, B, case, tunnel
@@ -257,12 +259,22 @@ def test_multicast_that_nobody_joined_is_quiet_unless_a_reason_says_more():
     assert not quiet(case(hello, place=place, on_tunnel=True, reason="IP_RPFILTER").drop, None)
 
 
-def test_udp_is_told_of_only_where_a_tunnel_waits_for_it():
-    judged, ours = ports.closed(ports.fou(), ports.OURS), ports.OURS
-    assert quiet(judged.drop, None)
-    assert quiet(judged.drop, tunnel("gre0", local=None, remote=None, fallback=True))
-    assert not quiet(judged.drop, ours)
-    assert not quiet(ports.closed(ports.fou(), ours, reason="UDP_CSUM").drop, None)
+def test_udp_is_told_of_only_where_a_tunnel_waits_for_it_or_has_sent_it():
+    ours, port = ports.OURS, ports.PORT
+    fallback = tunnel("gre0", local=None, remote=None, fallback=True)
+    closed = ports.closed(ports.fou(), ours).drop
+    assert concerned(closed, Tables([ours])) == ours
+    assert concerned(closed, Tables([tunnel(key=2)])) is None
+    assert quiet(closed, None)
+    assert quiet(closed, fallback)
+    assert not quiet(closed, ours)
+    assert not quiet(replace(closed, reason="UDP_CSUM"), None)
+    sent = ports.closed(ports.fou(key=1, ends=(B, A)), ours, reason="NEIGH_FAILED").drop
+    sent = replace(sent, is_sent=True)
+    assert concerned(sent, Tables([ours])) == ours
+    assert concerned(sent, Tables([replace(ours, encap=Encap("fou", dport=port + 1))])) is None
+    assert concerned(sent, Tables([replace(ours, encap=None)])) is None
+    assert quiet(sent, None)
 
 
 TAP, MONITOR, ANYWHERE = tunnel(kind="gretap"), tunnel(kind="erspan"), tunnel(remote=None)

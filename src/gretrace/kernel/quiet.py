@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gretrace.kernel import receive
 from gretrace.kernel.kinds import kind_of
 from gretrace.kernel.lookup import Tables
+from gretrace.kernel.outgoing import find_sender
 from gretrace.kernel.passage import Passage
 from gretrace.kernel.switching import STP_STATE
 from gretrace.model import Drop, Tunnel
@@ -68,10 +69,14 @@ class Quiet:
 
 
 def concerned(drop: Drop, tables: Tables) -> Tunnel | None:
-    """Return the tunnel that a packet died on, or that waits for it where UDP has lost it."""
-    if _is_unclaimed(drop):
-        return Passage(drop.packet, tables, drop.ifindex).tunnel
-    return tables.by_ifindex(drop.ifindex) if drop.on_tunnel else None
+    """Return the tunnel that a packet died on, or that sent or waits for it if UDP is around it."""
+    if not _is_guessed(drop) or drop.packet is None:
+        return tables.by_ifindex(drop.ifindex) if drop.on_tunnel else None
+    if drop.is_sent:
+        sender = find_sender(drop.packet, tables)
+        has_sent = sender and sender.encap and sender.encap.dport == drop.packet.udp_port
+        return sender if has_sent else None
+    return Passage(drop.packet, tables, drop.ifindex).tunnel
 
 
 def quiet(drop: Drop, tunnel: Tunnel | None) -> str | None:
@@ -172,14 +177,17 @@ def _is_greeting(drop: Drop, tunnel: Tunnel | None) -> bool:
     return packet.local.is_multicast and (is_greeting or packet.protocol == 0)
 
 
-def _is_unclaimed(drop: Drop) -> bool:
-    """Whether UDP freed it for want of a socket, and only its bytes say that GRE may be inside."""
+def _is_guessed(drop: Drop) -> bool:
+    """Whether it is of UDP, and only its bytes say that GRE may be inside.
+
+    It was sent, or nobody took it; what FOU and GUE have taken is theirs.
+    """
     packet = drop.packet
-    return bool(packet and packet.udp_port) and drop.reason == "NO_SOCKET"
+    return bool(packet and packet.udp_port) and (drop.is_sent or drop.reason == "NO_SOCKET")
 
 
 def _is_nobodys(drop: Drop, tunnel: Tunnel | None) -> bool:
-    return _is_unclaimed(drop) and (tunnel is None or tunnel.fallback)
+    return _is_guessed(drop) and (tunnel is None or tunnel.fallback)
 
 
 QUIET = (
@@ -195,6 +203,6 @@ QUIET = (
     Quiet("of VLANs that the bridge takes no part in itself", _is_not_for_the_host),
     Quiet("here was its last hop, as traceroute asks for", _is_last_hop),
     Quiet("to all, and nothing here speaks their IP protocol", _has_no_protocol),
-    Quiet("UDP to a closed port, and for no tunnel", _is_nobodys),
+    Quiet("UDP of no tunnel, to a closed port or on its way out", _is_nobodys),
     Quiet("IPv6 looked for neighbours on a tunnel to anywhere", _is_greeting),
 )

@@ -22,7 +22,7 @@ CONNTRACK = ("nf_defrag_ipv6", "net.netfilter.nf_conntrack_frag6_timeout")
 
 @cause(
     "fragment-lost",
-    "a GRE packet came in fragments, and not all of them",
+    "a GRE packet, or one inside the tunnel, came in fragments, and not all of them",
     stack.lost_fragment,
 )
 def fragment_lost(case: Case) -> Finding | None:
@@ -30,36 +30,77 @@ def fragment_lost(case: Case) -> Finding | None:
 
     The first fragment tells tunnel and MTU; of later ones alone the kernel keeps no device.
     """
-    packet = case.packet
-    if packet is None or packet.protocol != GRE or case.drop.on_tunnel or case.drop.is_sent:
+    packet, drop = case.packet, case.drop
+    if packet is None or drop.is_sent:
+        return None
+    if drop.on_tunnel:
+        return _inside(case)
+    if packet.protocol != GRE:
         return None
     tunnel = _meant(case, packet)
-    module, setting = CONNTRACK
-    if case.drop.place.module != module:
-        setting = PATIENCE[packet.family]
-    seconds = read_number(case.host.sysctl, setting)
-    came = "their first fragment" if packet.gre else "a later fragment"
-    within = f" within {seconds} s" if seconds else ""
     return Finding(
-        summary=f"GRE packets from {packet.remote} to {packet.local} come in fragments: of these, "
-        f"{came} came, and not all the others{within}.",
+        summary=f"GRE packets from {packet.remote} to {packet.local} {_came(case, packet)}.",
         evidence=(
             describe_packet(packet),
             *([describe_tunnel(tunnel)] if tunnel else []),
             f"The fragment that came has {packet.length} bytes.",
-            describe_death(case.drop),
+            describe_death(drop),
             *([] if case.tables else ["The kernel had not kept by which device it came."]),
         ),
         fix=_fixes(case, packet, tunnel),
-        path=(case.iif or "?", "reassembly", str(case.drop.place)),
-        confidence=Confidence.CERTAIN if _is_sure(case, packet) else Confidence.LIKELY,
+        path=(case.iif or "?", "reassembly", str(drop.place)),
+        confidence=_confidence(case, packet),
         tunnel=tunnel.name if tunnel else None,
     )
 
 
-def _is_sure(case: Case, packet: Packet) -> bool:
-    """Whether nothing else ends there: without a reason, what is no first fragment may have."""
-    return packet.gre is not None or case.drop.reason not in UNTOLD
+def _inside(case: Case) -> Finding | None:
+    packet, tunnel = case.delivered, case.carrier
+    if packet is None or tunnel is None:
+        return None
+    peer = tunnel.remote or "the peer"
+    return Finding(
+        summary=f"Packets from {packet.remote} to {packet.local} that {tunnel.name} has received "
+        f"{_came(case, packet)}.",
+        evidence=(
+            describe_packet(packet),
+            describe_tunnel(tunnel),
+            f"The fragment that came has {packet.length} bytes.",
+            describe_death(case.drop),
+        ),
+        fix=(
+            Fix(
+                Where.PATH,
+                f"Find what loses packets between {peer} and this host: each fragment is a packet "
+                "of the tunnel of its own.",
+            ),
+            Fix(
+                Where.PEER,
+                f"Or have {packet.remote} send what needs no fragments: no more than "
+                f"{packet.length} bytes at once came whole.",
+            ),
+        ),
+        path=(tunnel.name, "decapsulated", "reassembly", str(case.drop.place)),
+        confidence=_confidence(case, packet),
+        tunnel=tunnel.name,
+    )
+
+
+def _came(case: Case, packet: Packet) -> str:
+    """Say which fragment came, and for how long the others were waited for."""
+    module, setting = CONNTRACK
+    if case.drop.place.module != module:
+        setting = PATIENCE[packet.family]
+    seconds = read_number(case.host.sysctl, setting)
+    came = "a later fragment" if packet.is_fragment else "their first fragment"
+    within = f" within {seconds} s" if seconds else ""
+    return f"come in fragments: of these, {came} came, and not all the others{within}"
+
+
+def _confidence(case: Case, packet: Packet) -> Confidence:
+    """Without a reason, a later fragment may have ended there for something else."""
+    is_sure = not packet.is_fragment or case.drop.reason not in UNTOLD
+    return Confidence.CERTAIN if is_sure else Confidence.LIKELY
 
 
 def _meant(case: Case, packet: Packet) -> Tunnel | None:

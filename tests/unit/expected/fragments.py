@@ -5,7 +5,7 @@ from gretrace.model import Place
 from gretrace.verdicts import Case
 from tests.frames import gre, ipv4, ipv6, udp
 from tests.unit.cases import A, B, drop, tunnel
-from tests.unit.host import FakeHost, at
+from tests.unit.host import FakeHost, at, on_tunnel
 
 A6, B6 = "fd00::2", "fd00::1"
 GRE, OVER6 = tunnel("gre1", key=1), tunnel("gre6", kind="ip6gre", local=B6, remote=A6)
@@ -25,7 +25,14 @@ def lost(packet, *tunnels, place=EXPIRE, reason=TIMEOUT):
     return at(packet, *tunnels, iif="vb", host=host, place=place, reason=reason)
 
 
+INNER = ipv4("10.10.10.2", "10.10.10.1", 17, bytes(1400), fragment=0x2000)
+
+
 EXPECTED = {
+    "fragment-lost, inside the tunnel": (
+        on_tunnel(INNER, GRE, place=EXPIRE, reason=TIMEOUT, host=FakeHost(own=("10.10.10.1",))),
+        "gre1",
+    ),
     "fragment-lost": (lost(FIRST, GRE), "gre1"),
     "fragment-lost, without a reason": (lost(FIRST, GRE, reason="NOT_SPECIFIED"), "gre1"),
     "fragment-lost, over IPv6": (lost(FIRST6, OVER6, place=EXPIRE6), "gre6"),

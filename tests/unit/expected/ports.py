@@ -30,8 +30,8 @@ def inside(key=1):
     return gre(udp("10.10.10.2", "10.10.10.1"), key=key)
 
 
-def fou(key=1, around=b""):
-    return ipv4(A, B, 17, in_udp(around + inside(key)))
+def fou(key=1, around=b"", ends=(A, B)):
+    return ipv4(*ends, 17, in_udp(around + inside(key)))
 
 
 def closed(packet, *tunnels, reason="NO_SOCKET", place=RECEIVE):
