@@ -17,7 +17,10 @@ class ExitCode(IntEnum):
 
 
 class Remedy(StrEnum):
-    """What helps that the caller can choose; the command line has options for it."""
+    """What helps that the caller can choose; the command line has options for it.
+
+    What an error says of a remedy may have one among other words.
+    """
 
     FEWER_PACKETS = "watch fewer packets, by their remote, local or key"
     FEWER_PACKETS_OR_MORE_KINDS = f"{FEWER_PACKETS}, or have room for more kinds"
@@ -25,6 +28,7 @@ class Remedy(StrEnum):
     OTHER_TUNNELS = "give those of another host"
     ANY_HOOK = "let the hook be chosen"
     REPLACE = "take it off, or have it replaced"
+    MORE_WORDS = "have all that was said shown"
 
 
 class Remark(str):

@@ -10,7 +10,7 @@ from gretrace.cli.remedies import OPTIONS, with_options
 from gretrace.errors import PrerequisiteError, Remark, Remedy
 
 SOURCES = Path(gretrace.__file__).parent
-ENGINE = ("engine", "explain", "lookups", "keepalive", "kernel", "verdicts", "capture")
+ENGINE = ("engine", "explain", "lookups", "keepalive", "kernel", "verdicts", "capture", "render")
 
 
 def test_each_remedy_has_options():
@@ -22,12 +22,16 @@ def test_a_remedy_is_said_with_its_options():
         for said in (Remark("it is so", remedy), PrerequisiteError("it is so", remedy)):
             assert with_options(said) == f"it is so; {options}"
             assert "--" not in str(said)
+    among_others = f"it needs BTF; {Remedy.MORE_WORDS}"
+    assert with_options(PrerequisiteError("so", among_others)) == (
+        "so; it needs BTF; -v shows all that was said"
+    )
     assert with_options(PrerequisiteError("it is so", "do that")) == "it is so; do that"
     assert with_options("it is so") == "it is so"
 
 
 def test_no_sentence_below_the_command_line_names_an_option():
-    options = re.compile(r"--(remote|local|key|capacity|hook|force|tunnels)\b")
+    options = re.compile(r"--(remote|local|key|capacity|hook|force|tunnels)\b|(^| )-[vo] ")
     for folder in ENGINE:
         for path in (SOURCES / folder).rglob("*.py"):
             told = [

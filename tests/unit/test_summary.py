@@ -50,7 +50,7 @@ def test_of_very_many_the_rest_is_counted(monkeypatch):
     monkeypatch.setattr("gretrace.render.summary.ROWS_AT_MOST", 2)
     *rows, last = summary(total(count) for count in (1, 9, 3, 4)).splitlines()
     assert [row.split()[0] for row in rows[2:]] == ["9", "4"]
-    assert last == "... and 2 more, of 4 packets; -o json shows each"
+    assert last == "... and 2 more, of 4 packets; JSON has each"
 
 
 def test_sums_are_told_as_they_were_added():

@@ -14,11 +14,18 @@ OPTIONS: Mapping[str, str] = {
     Remedy.OTHER_TUNNELS: "give those of another host with --tunnels",
     Remedy.ANY_HOOK: "try --hook auto",
     Remedy.REPLACE: "take it off, or give --force to replace it",
+    Remedy.MORE_WORDS: "-v shows all that was said",
 }
 
 
 def with_options(said: str | GretraceError) -> str:
     """Return what is said, with the options that help."""
-    if isinstance(said, Remark | GretraceError):
-        return f"{said.what}; {OPTIONS.get(said.remedy, said.remedy)}"
-    return said
+    if not isinstance(said, Remark | GretraceError):
+        return said
+    remedy = str(said.remedy)
+    # The longest first: one may begin as another does.
+    for words in sorted(OPTIONS, key=len, reverse=True):
+        if words in remedy:
+            remedy = remedy.replace(words, OPTIONS[words])
+            break
+    return f"{said.what}; {remedy}"

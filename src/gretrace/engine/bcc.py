@@ -18,7 +18,7 @@ from gretrace.engine.probes import Exit, Probe, Settings, Tracepoint
 from gretrace.engine.programs import program_info
 from gretrace.engine.refusals import install_headers, no_tunnels, not_built
 from gretrace.engine.symbols import functions_among
-from gretrace.errors import PrerequisiteError
+from gretrace.errors import PrerequisiteError, Remedy
 
 SOURCES = OBJECTS / "bcc"
 KPROBES = Path("/sys/bus/event_source/devices/kprobe")
@@ -118,7 +118,7 @@ class BccProbe:
             self._bpf = None
 
 
-_WHAT_IT_NEEDS = "it needs kprobes and raw tracepoints; -v shows what the kernel said"
+_WHAT_IT_NEEDS = f"it needs kprobes and raw tracepoints; {Remedy.MORE_WORDS}"
 
 
 def _present(probe: Probe) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gretrace.engine.binding import MESSAGES
 from gretrace.engine.refusals import no_privilege, too_many_kinds
-from gretrace.errors import PrerequisiteError
+from gretrace.errors import PrerequisiteError, Remedy
 
 _INSTALL = (
     "install it: python3-bpfcc on Debian and Ubuntu, python3-bcc on Fedora, RHEL and Arch; "
@@ -47,7 +47,7 @@ def bcc_version() -> str:
 def compile_text(bcc: Any, text: str, kernel: Path | None, what: str) -> Any:
     """Compile a program against a kernel's source tree, None for the running kernel's.
 
-    Raises PrerequisiteError in one line; what the compiler said is kept for -v.
+    Raises PrerequisiteError in one line; what the compiler said is kept for who asks.
     """
     told = os.environ.get("BCC_KERNEL_SOURCE")
     if kernel:
@@ -55,7 +55,7 @@ def compile_text(bcc: Any, text: str, kernel: Path | None, what: str) -> Any:
     try:
         with quoting(
             f"bcc {bcc.__version__} cannot compile the {what}",
-            "install a newer bcc, one that knows this kernel; -v shows what it said",
+            f"install a newer bcc, one that knows this kernel; {Remedy.MORE_WORDS}",
         ):
             return bcc.BPF(text=text.encode(), cflags=["-Wno-everything"])
     finally:

@@ -21,7 +21,7 @@ from gretrace.engine.refusals import (
     too_many_kinds,
 )
 from gretrace.engine.symbols import functions_among
-from gretrace.errors import NotForCoreError, PrerequisiteError
+from gretrace.errors import NotForCoreError, PrerequisiteError, Remedy
 
 OBJECTS = Path(__file__).parent.parent / "objects"
 # uapi/linux/elf.h: the byte of an object that tells its byte order.
@@ -107,7 +107,7 @@ class CoreProbe:
             raise self._explain(error) from error
 
     def _explain(self, error: OSError) -> PrerequisiteError:
-        """Turn the kernel's refusal into one line; -v shows all that libbpf said."""
+        """Turn the kernel's refusal into one line, less than libbpf said."""
         if error.errno == errno.EPERM:
             return no_privilege()
         if error.errno in (errno.ENOMEM, errno.E2BIG):
@@ -116,7 +116,7 @@ class CoreProbe:
         detail = f"{error.strerror}" + (f" ({said})" if said else "")
         return NotForCoreError(
             f"this kernel does not take the {self._probe.what}: {detail}",
-            "it needs BTF, tp_btf and fexit; -v shows what the kernel said",
+            f"it needs BTF, tp_btf and fexit; {Remedy.MORE_WORDS}",
         )
 
 

@@ -276,5 +276,5 @@ def _explain(error: OSError, tunnel: Tunnel, hook: Hook) -> GretraceError:
         return _occupied(tunnel, hook)
     return PrerequisiteError(
         f"the kernel refuses {hook.name} on {tunnel.name} ({error.strerror})",
-        "-v shows what it said",
+        Remedy.MORE_WORDS,
     )

@@ -32,7 +32,7 @@ def summary(every: Iterable[Total]) -> Shown:
     rest = totals[ROWS_AT_MOST:]
     if rest:
         packets = sum(total.count for total in rest)
-        made.append(line(f"... and {len(rest)} more, of {packets} packets; -o json shows each"))
+        made.append(line(f"... and {len(rest)} more, of {packets} packets; JSON has each"))
     return join(made)
 
 
