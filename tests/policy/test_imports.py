@@ -42,6 +42,7 @@ DOORS = {
         "host.qdiscs",
         "host.queues",
         "host.bridge",
+        "host.filters",
         "host.wireguard",
         "live",
         "keepalive.trial",

@@ -32,6 +32,8 @@ class FakeHost(Nowhere):
     rule: RefusingRule | None = None
     protection: Ipsec = field(default_factory=Ipsec)
     wireguards: dict = field(default_factory=dict)
+    programs: dict = field(default_factory=dict)  # of generic XDP
+    tc: dict = field(default_factory=dict)  # filters, by device and direction
     ports: dict = field(default_factory=dict)
     labels: tuple[int, ...] | None = None  # that there are routes for; None: not known
     modules: dict[str, str] = field(default_factory=dict)
@@ -39,6 +41,12 @@ class FakeHost(Nowhere):
 
     def wireguard(self, ifindex):
         return self.wireguards.get(ifindex)
+
+    def generic_xdp(self, ifindex):
+        return self.programs.get(ifindex)
+
+    def filters(self, ifindex, direction):
+        return self.tc.get((ifindex, direction))
 
     def bridge_port(self, ifindex):
         return self.ports.get(ifindex)

@@ -4,8 +4,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gretrace.engine.programs import program_name
 from gretrace.host.bridge import read_port
 from gretrace.host.features import module_state
+from gretrace.host.filters import read_filters
 from gretrace.host.firewall import Rulesets
 from gretrace.host.ipsec import read_ipsec
 from gretrace.host.mpls import has_label
@@ -22,6 +24,8 @@ from gretrace.model import (
     Address,
     BridgePort,
     Device,
+    Filter,
+    Program,
     Queue,
     RefusingRule,
     Route,
@@ -54,6 +58,7 @@ class Host:
         self._devices: dict[int, Device | None] = {}
         self._labels: dict[int, bool | None] = {}
         self._queues: dict[int, Sequence[Queue]] = {}
+        self._filters: dict[tuple[int, str], Sequence[Filter] | None] = {}
         self._ruleset: Ruleset | None = None
         self._ipsec: Ipsec | None = None
         self._wireguards: dict[int, WireGuard | None] = {}
@@ -139,6 +144,18 @@ class Host:
             with entered(self._table.namespace):
                 self._queues[ifindex] = read_queues(ifindex)
         return self._queues[ifindex]
+
+    def generic_xdp(self, ifindex: int) -> Program | None:
+        """Return the generic XDP program on a device, if it has one."""
+        number = self._table.generic_xdp(ifindex)
+        return Program(number, program_name(number)) if number else None
+
+    def filters(self, ifindex: int, direction: str) -> Sequence[Filter] | None:
+        """Return the tc filters that can drop at a device's ingress or egress; None: not known."""
+        asked = ifindex, direction
+        if asked not in self._filters:
+            self._filters[asked] = read_filters(self._table.namespace, *asked)
+        return self._filters[asked]
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""

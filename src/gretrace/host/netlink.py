@@ -54,7 +54,7 @@ GRE_ATTRIBUTES = {number: name for number, (name, _) in enumerate(ATTRIBUTES)}
 IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_STATS64, IFLA_LINK_NETNSID = 3, 4, 18, 23, 37
 IFLA_MASTER = 10
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
-IFLA_XDP, IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID = 43, 2, 4
+IFLA_XDP, IFLA_XDP_ATTACHED, IFLA_XDP_PROG_ID, IFLA_XDP_SKB_PROG_ID = 43, 2, 4, 6
 XDP_ATTACHED_SKB = 2  # generic: of a packet that is one already
 # struct rtnl_link_stats64; the last two are of v4.6 and v5.19.
 COUNTERS = (
@@ -93,6 +93,7 @@ class Link:
     is_bound_elsewhere: bool  # what IFLA_GRE_LINK names is in another namespace
     statistics: bytes
     xdp_program: int | None = None  # its id
+    generic_xdp: int | None = None  # the id of that in generic mode
     has_native_xdp: bool = False
     master: int | None = None  # ifindex of the bridge, bond or VRF that it is enslaved to
 
@@ -276,6 +277,11 @@ def _parse_link(message: bytes) -> Link:
         is_bound_elsewhere=IFLA_LINK_NETNSID in attributes,
         statistics=attributes.get(IFLA_STATS64, b""),
         xdp_program=int.from_bytes(xdp.get(IFLA_XDP_PROG_ID, b""), sys.byteorder) or None,
+        # Of a device that has one of another mode as well, the modes are told apart.
+        generic_xdp=int.from_bytes(
+            xdp.get(IFLA_XDP_SKB_PROG_ID, xdp.get(IFLA_XDP_PROG_ID, b"")), sys.byteorder
+        )
+        or None,
         has_native_xdp=any(
             mode for mode in xdp.get(IFLA_XDP_ATTACHED, b"") if mode != XDP_ATTACHED_SKB
         ),

@@ -133,6 +133,11 @@ class TunnelTable:
         """Return the names of devices with an XDP program of the driver's or the card's."""
         return [link.name for link in self._links.dump() if link.has_native_xdp]
 
+    def generic_xdp(self, ifindex: int) -> int | None:
+        """Return the id of the generic XDP program on a device, if it has one."""
+        link = self._links.get(ifindex)
+        return link.generic_xdp if link else None
+
     def device(self, ifindex: int) -> Device | None:
         """Return the state of a device; None when there is none, or not any more."""
         link = self._links.get(ifindex)

@@ -10,7 +10,7 @@ from gretrace.kernel.droppers import Ruleset
 from gretrace.kernel.ipsec import Ipsec
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.wireguard import WireGuard
-from gretrace.model import Address, BridgePort, Device, Queue, RefusingRule, Route
+from gretrace.model import Address, BridgePort, Device, Filter, Program, Queue, RefusingRule, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,12 @@ class Surroundings(Protocol):
 
     def queues(self, ifindex: int) -> Sequence[Queue]:
         """Return what packets wait in before a device sends them."""
+
+    def generic_xdp(self, ifindex: int) -> Program | None:
+        """Return the generic XDP program on a device, if it has one."""
+
+    def filters(self, ifindex: int, direction: str) -> Sequence[Filter] | None:
+        """Return the tc filters that can drop at a device's ingress or egress; None: not known."""
 
     def firewall(self) -> Ruleset:
         """Return the chains of netfilter, or why they cannot be read."""
@@ -120,6 +126,14 @@ class Nowhere:
     def queues(self, _ifindex: int) -> Sequence[Queue]:
         """Know of no queue."""
         return ()
+
+    def generic_xdp(self, _ifindex: int) -> Program | None:
+        """Know of no program."""
+        return None
+
+    def filters(self, _ifindex: int, _direction: str) -> Sequence[Filter] | None:
+        """Know of no filter."""
+        return None
 
     def firewall(self) -> Ruleset:
         """Know of no ruleset."""

@@ -13,6 +13,10 @@ from gretrace.model.drop import (
     Place,
     Tuple,
 )
+from gretrace.model.filter import (
+    Filter,
+    Program,
+)
 from gretrace.model.keepalive import (
     Keepalive,
     Responder,
@@ -81,6 +85,7 @@ __all__ = [
     "Drop",
     "Encap",
     "Fault",
+    "Filter",
     "Finding",
     "Fix",
     "GreHeader",
@@ -90,6 +95,7 @@ __all__ = [
     "Metadata",
     "Packet",
     "Place",
+    "Program",
     "Queue",
     "RefusingRule",
     "Report",

@@ -46,7 +46,7 @@ DOUBTS = {
     "rp-filter-outer": (EITHER, "as for rp-filter"),
     "sequence-old": (CERTAIN, "the number that the tunnel expects"),
     "sequence-policy": (CERTAIN, "whether the peer is to number packets"),
-    "tc-drop": (CERTAIN, "which filter it was"),
+    "tc-drop": (CERTAIN, "which of several filters it was; those of tcx"),
     "truncated-inner": (CERTAIN, "where it was cut"),
     "tunnel-down": (EITHER, "who set it down, and why; likely where several would fit"),
     "tx-encap-limit": (CERTAIN, "which tunnel set the limit, where several are around"),

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from gretrace.kernel.ruleset import Chain, Match, Rule
-from gretrace.model import Place
+from gretrace.model import Filter, Place, Program
 from tests.frames import gre_packet, ipv6, udp
 from tests.unit.cases import A, B, tunnel
 from tests.unit.host import GRE1, IN_VRF, LAN, VRF, FakeHost, at, by, on_tunnel
@@ -44,6 +44,19 @@ def netfilter(packet, host, make=on_tunnel, place=NFT, *, routed=True, leaving_b
 
 def outer(packet, *tunnels, **more):
     return at(packet, *tunnels, iif="vb", **more)
+
+
+DROP = Filter(7, 1, "matchall", "drop", dropped=3)
+
+
+def by_tc(*filters):
+    """What a filter at the ingress of gre1 dropped."""
+    return on_tunnel(
+        *(udp(INNER_A, INNER_B), GRE),
+        place=Place("__netif_receive_skb_core"),
+        reason="TC_INGRESS",
+        host=FakeHost(tc={(GRE1, "ingress"): filters}),
+    )
 
 
 EXPECTED = {
@@ -128,6 +141,19 @@ EXPECTED = {
         ),
         "gre1",
     ),
+    "tc-drop, by the only filter": (by_tc(DROP, Filter(9, 1, "flower", "drop", dropped=0)), "gre1"),
+    "tc-drop, by one of several": (
+        by_tc(DROP, Filter(9, 0x80000800, "u32", "police, which drops what exceeds its rate")),
+        "gre1",
+    ),
+    "tc-drop, by a program": (
+        by_tc(Filter(2, 1, "bpf", "of its program guard.o:[tc] (id 7)", chain=3)),
+        "gre1",
+    ),
+    "tc-drop, by very many": (
+        by_tc(*(Filter(n, 0x80012345, "u32", "drop", dropped=1) for n in range(1, 9))),
+        "gre1",
+    ),
     "tc-drop, sent": (
         on_tunnel(
             *(udp(INNER_B, INNER_A), GRE),
@@ -142,6 +168,15 @@ EXPECTED = {
         "gre1",
     ),
     "xdp-drop": (on_tunnel(udp(INNER_A, INNER_B), GRE, place=Place("do_xdp_generic")), "gre1"),
+    "xdp-drop, the program is known": (
+        on_tunnel(
+            udp(INNER_A, INNER_B),
+            GRE,
+            place=Place("do_xdp_generic"),
+            host=FakeHost(programs={GRE1: Program(42, "guard")}),
+        ),
+        "gre1",
+    ),
     "xdp-drop, outer": (
         outer(gre_packet(A, B), GRE, place=Place("kfree_skb"), reason="XDP"),
         "gre1",
