@@ -24,10 +24,12 @@ from gretrace.cli.config import read_config, values_now
 from gretrace.cli.serve import read_listen, serve
 from gretrace.engine import Lost
 from gretrace.errors import UsageError
+from gretrace.host import namespaces
 from gretrace.host.census import Census, Counted
 from gretrace.host.namespaces import NAMED, Namespace
 from gretrace.model import Finding, Responder, Verdict
 from gretrace.service import http, textfile
+from gretrace.service import places as places_module
 from gretrace.service.http import Server
 from gretrace.service.ledger import NOWHERE, Ledger
 from gretrace.service.metrics import Exposition, State
@@ -491,3 +493,21 @@ def test_whoever_scrapes_is_served_in_the_midst_of_a_scan():
         service._look(outlets, lambda: False)
         assert scanned.published == [0, 1, 1, 1]
         assert b"gretrace_kinds 3.0" in outlets.page.read(0)
+
+
+def test_a_namespace_that_has_the_inode_of_another_has_a_label_of_its_own(tmp_path, monkeypatch):
+    for module in (places_module, namespaces):
+        monkeypatch.setattr(module, "NAMED", tmp_path)
+    name = tmp_path / "blue"
+    name.touch()
+    inode = name.stat().st_ino
+    table = FakeTable(tunnel("gre1"))
+    table.namespace = Namespace(inode, Path("/proc/7/ns/net"), "7")
+    tables = FakeTables(table)
+    tables.of = lambda asked, _cookie: table if asked == inode else None
+    places = Places(tables)
+    assert places.of(inode, "gre1") == ("pid/7", "gre1")
+    places.take(Census(((Namespace(inode, name, "blue"), ()),)))
+    assert places.of(inode, "gre1") == ("blue", "gre1")
+    name.unlink()
+    assert places.of(inode, "gre1") == ("pid/7", "gre1")

@@ -8,7 +8,7 @@ the caller's own. A name of `ip netns` has no slash.
 from collections.abc import Iterator
 
 from gretrace.host.census import Census, Counted
-from gretrace.host.namespaces import NAMED, Namespace
+from gretrace.host.namespaces import NAMED, Namespace, is_there
 from gretrace.host.tables import TunnelTables
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
@@ -39,26 +39,30 @@ class Places:
         # By inode: the tables that were looked at last, and the names in them.
         self._names: dict[int, tuple[Tables, frozenset[str]]] = {}
         # By inode, as the last census had them.
-        self._labels: dict[int, str] = {}
+        self._namespaces: dict[int, Namespace] = {}
 
     def of(self, inode: int, tunnel: str) -> Place:
         """Return where a tunnel is, by its namespace's inode; NOWHERE when it is not there."""
-        table = next((t for t in self._tables.opened() if t.namespace.inode == inode), None)
+        table = self._tables.of(inode, 0)
         if table is None or tunnel not in self._tunnels(table):
             return NOWHERE
-        label = self._labels.get(inode)
-        return (label_of(table.namespace) if label is None else label), plain(tunnel)
+        # One namespace may be found by several names, of which the census has told one. But when
+        # it is gone another has its inode at once.
+        told = self._namespaces.get(inode)
+        namespace = told if told and is_there(told) else table.namespace
+        return label_of(namespace), plain(tunnel)
 
     def take(self, census: Census) -> dict[Place, Counted]:
         """Give each tunnel of a census its place.
 
         Of tunnels that have one after their names were made plain, the first has it.
         """
-        self._labels = {namespace.inode: label_of(namespace) for namespace, _ in census.namespaces}
-        self._names = {i: kept for i, kept in self._names.items() if i in self._labels}
+        self._namespaces = {namespace.inode: namespace for namespace, _ in census.namespaces}
+        self._names = {i: kept for i, kept in self._names.items() if i in self._namespaces}
         found: dict[Place, Counted] = {}
         for inode, counted in _each(census):
-            found.setdefault((self._labels[inode], plain(counted.tunnel.name)), counted)
+            place = label_of(self._namespaces[inode]), plain(counted.tunnel.name)
+            found.setdefault(place, counted)
         return found
 
     def _tunnels(self, table: TunnelTable) -> frozenset[str]:
