@@ -288,7 +288,8 @@ def check(row, site, reports):
     counted = sum(report["count"] for report in reports)
     assert counted == row.count if row.count else counted, reports
     for report in reports:
-        said = str(report)
+        # What a peer is to type in words of its own changes nothing here.
+        said = str(report | {"fix": [fix | {"vendors": None} for fix in report["fix"]]})
         assert report["tunnel"] == row.tunnel, report
         assert report["confidence"] == row.confidence, report
         assert report["iif"] == (row.iif or report["iif"]), report
