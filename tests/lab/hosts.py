@@ -11,6 +11,7 @@ import secrets
 import socket
 import struct
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,7 @@ INNER_A, INNER_B = "10.10.10.2", "10.10.10.1"
 # Seconds; an emulated machine is slow.
 PATIENCE_OF_A_COMMAND = 300
 TOLD = 5  # of the lines that ip refused
+LOOKS = 600  # at a wire that comes up: half a minute at least
 
 
 def run(*command, check=True, stdin=None, host=None):
@@ -208,6 +210,13 @@ def wire(left, left_device, left_address, right, right_device, right_address):
         f"link set {left_device} up",
     )
     right.ip(f"addr add {right_address} dev {right_device}", f"link set {right_device} up")
+    # The carrier came when the other end was set up; until a worker of the kernel has seen it
+    # (linkwatch_do_dev()), what is sent is dropped without a word.
+    for _ in range(LOOKS):
+        if "state UP" in left.ip(f"link show dev {left_device}"):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{left_device} of {left.name} does not come up")
 
 
 def tunnel(host, attributes, *, kind="gre", name="gre1", address=None, up=True):
