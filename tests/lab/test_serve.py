@@ -54,3 +54,24 @@ def test_a_fault_is_counted_by_cause_and_tunnel_and_the_tunnel_told_of():
             found = scraped_until(b, lambda found: found.get(other) == 5)
             assert not [series for series in found if series[-1] == "gre1"]
             assert session.stop() == 0
+
+
+def test_it_answers_keepalives_if_asked_to_and_so_on_tunnels_that_come():
+    answered = "gretrace_keepalives_answered_total"
+    with pair() as (a, b):
+        tunnel_b(b, "key 1")
+        b.ip("link set lo up")
+        with running(b, "serve", "--respond") as session:
+            a.send("va", gre_packet(A, B, answer(B, A), key=1), times=3)
+            scraped_until(b, lambda found: found.get((answered, "", "gre1")) == 3)
+            tunnel(b, f"local {B} remote {A} key 2", name="gre2")
+            scraped_until(b, lambda found: found.get((answered, "", "gre2")) == 0)
+            a.send("va", gre_packet(A, B, answer(B, A), key=2), times=2)
+            scraped_until(b, lambda found: found.get((answered, "", "gre2")) == 2)
+            assert "gre2: answered by" in session.stderr
+            assert session.stop() == 0
+        # They outlive it, and a restart finds them.
+        a.send("va", gre_packet(A, B, answer(B, A), key=1))
+        with running(b, "serve", "--respond") as session:
+            scraped_until(b, lambda found: found.get((answered, "", "gre1")) == 4)
+            assert session.stop() == 0

@@ -511,3 +511,8 @@ def test_a_namespace_that_has_the_inode_of_another_has_a_label_of_its_own(tmp_pa
     assert places.of(inode, "gre1") == ("blue", "gre1")
     name.unlink()
     assert places.of(inode, "gre1") == ("pid/7", "gre1")
+
+
+def test_keepalives_are_answered_in_one_namespace(capsys):
+    assert run(["serve", "--respond", "--all-netns"]) == 2
+    assert "--respond answers in one namespace" in capsys.readouterr().err

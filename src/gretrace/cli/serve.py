@@ -25,13 +25,16 @@ from gretrace.cli.options import (
 )
 from gretrace.cli.watched import one_namespace, open_tables, shed_privileges
 from gretrace.engine import drop_reasons, libbpf_version, open_drops
+from gretrace.engine.contract import RESPONDER_RATE, ResponderDialect
 from gretrace.engine.wanted import Wanted
-from gretrace.errors import ExitCode, PrerequisiteError
+from gretrace.errors import ExitCode, PrerequisiteError, UsageError
 from gretrace.explain.drops import Explainer
-from gretrace.host.features import require_privilege
+from gretrace.host.features import require_gre, require_privilege
 from gretrace.host.firewall import Rulesets
-from gretrace.host.namespaces import all_namespaces
+from gretrace.host.namespaces import Namespace, all_namespaces, entered
 from gretrace.host.others import OtherNamespaces
+from gretrace.host.tunnels import TunnelTable
+from gretrace.keepalive.respond import Attendant
 from gretrace.live import Watch
 
 LISTEN = "127.0.0.1:9947"
@@ -98,6 +101,12 @@ def _take_config(context: click.Context, path: Path | None) -> Path | None:
 @click.option(
     "--journal", is_flag=True, help="Write a record of the journal as a trouble begins and ends."
 )
+@click.option(
+    "--respond",
+    "answers",
+    is_flag=True,
+    help="Answer keepalives on every tunnel, as gretrace respond --all --watch does.",
+)
 @namespace_options
 @duration_option
 @engine_option
@@ -112,6 +121,7 @@ def serve(
     listen: tuple[str, int] | None,
     textfile: Path | None,
     journal: bool,
+    answers: bool,
     netns: str | None,
     all_netns: bool,
     duration: float | None,
@@ -124,7 +134,8 @@ def serve(
 
     Beside them stand the tunnels' own counters, the keepalives that were answered, and how
     gretrace itself is. What packets say makes no series: addresses and keys are those of the
-    tunnels that are there. Runs until it is told to end, and attaches nothing that stays.
+    tunnels that are there. Runs until it is told to end, and attaches nothing that stays but the
+    responders of --respond.
 
     SIGHUP reads the file of --config anew: listen, textfile and journal change at once and the
     counts go on; other options take a restart.
@@ -144,6 +155,8 @@ def serve(
             "install python3-prometheus-client, or with pipx: pipx inject gretrace "
             "prometheus_client",
         ) from None
+    if answers and all_netns:
+        raise UsageError("--respond answers in one namespace", "give --netns, or neither")
     require_privilege()
     with ExitStack() as stack:
         tables = open_tables(stack, netns, all_netns=all_netns)
@@ -165,6 +178,7 @@ def serve(
             OtherNamespaces(lambda: watch.overdue),
             ledger,
         )
+        attendant = _attendant(stack, own) if answers else None
         service = Service(
             explainer,
             drops,
@@ -177,6 +191,7 @@ def serve(
                 "libbpf": libbpf_version(),
             },
             capacity=capacity,
+            attendant=attendant,
         )
         manager = Manager()
         outlets = stack.enter_context(closing(Outlets(voice.note, manager)))
@@ -188,12 +203,34 @@ def serve(
         given = {"listen": listen, "textfile": textfile, "journal": journal}
         outlets.use(Settings(**_with_default(given)))
         stack.enter_context(watch)
+        if attendant:
+            with entered(own):
+                attendant.attach_all(voice.note)
         # The right tunnel may live elsewhere, which is looked for when there is need.
         shed_privileges(enters=True)
         announce_ready(voice, ready_file)
         manager.tell("READY=1")
         service.stay(watch, outlets, settings)
         manager.tell("STOPPING=1")
+
+
+def _attendant(stack: ExitStack, namespace: Namespace) -> Attendant:
+    """Make what has every tunnel of a namespace answered; the responders stay behind it."""
+    require_gre()
+    table = stack.enter_context(closing(TunnelTable(namespace)))
+    return stack.enter_context(
+        closing(
+            Attendant(
+                table,
+                (),
+                every=True,
+                hook="auto",
+                dialects=ResponderDialect(0),
+                rate=RESPONDER_RATE,
+                force=False,
+            )
+        )
+    )
 
 
 def _read(context: click.Context, path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gretrace.engine.contract import ResponderDialect
 from gretrace.engine.hooks import HOOKS, Hook, WireHook, ours
 from gretrace.errors import GretraceError, PrerequisiteError, Remedy, UsageError
 from gretrace.host.ipsec import read_policies
-from gretrace.host.namespaces import is_there
+from gretrace.host.namespaces import entered, is_there
 from gretrace.host.tunnels import TunnelTable
 from gretrace.keepalive import responder, trial
 from gretrace.keepalive.responder import Inside, Stream
@@ -98,6 +98,16 @@ class Attendant:
             if self._table.take_notice() and watch_new:
                 self._attach_new(tell)
         tell(self._table.namespace.gone)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable once a link of the namespace changed."""
+        return self._table.fileno()
+
+    def attend(self, tell: Callable[[str], None]) -> None:
+        """Attach to what was created or changed since the last call; `tell` is told of it."""
+        if self._table.take_notice():
+            with entered(self._table.namespace):
+                self._attach_new(tell)
 
     def close(self) -> None:
         """Stop listening; the responders stay."""

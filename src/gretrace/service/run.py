@@ -17,6 +17,7 @@ from gretrace.host.census import Census, Counted, take_census
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.host.qdiscs import devices_with_clsact
 from gretrace.keepalive import responder
+from gretrace.keepalive.respond import Attendant
 from gretrace.live import Watch
 from gretrace.model import Responder
 from gretrace.service.chronicle import Chronicle
@@ -29,7 +30,8 @@ from gretrace.service.places import Places, label_of
 class Service:
     """Counts drops by cause and tunnel, and tells how all tunnels are.
 
-    `find` returns the namespaces whose tunnels are told of; `build` says what runs.
+    `find` returns the namespaces whose tunnels are told of; `build` says what runs; an
+    `attendant` has the tunnels' keepalives answered.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class Service:
         *,
         build: Mapping[str, str],
         capacity: int,
+        attendant: Attendant | None = None,
     ) -> None:
         self._explainer, self._drops, self._ledger = explainer, drops, ledger
         self._places, self._find = places, find
         self._build, self._capacity = build, capacity
+        self._attendant = attendant
         self._exposition = Exposition()
         self._looked, self._judging = 0, 0.0
         self._heard = _Heard()
@@ -60,11 +64,14 @@ class Service:
         self._survey()
         due, done = time.monotonic() + TICK, False
         while not done:
-            ready = watch.wait([*explainer.readables(), to.page], due - time.monotonic())
+            waiting = [*explainer.readables(), to.page, *filter(None, [self._attendant])]
+            ready = watch.wait(waiting, due - time.monotonic())
             if ready - {to.page.fileno()}:
                 watch.wait((to.page,), max(BURST, explainer.due(PAUSE) - time.monotonic()))
             if watch.take_reload():
                 to.reload(read)
+            if self._attendant:
+                self._attendant.attend(to.tell)
             # Asked before the look, so that nothing which came before the end is left out.
             departed = explainer.tables.departed()
             done = watch.stopped or explainer.tables.are_all(departed)
