@@ -41,11 +41,19 @@ def sends_type_i(site):
     site.send(site.packet(frame(site), protocol=TYPE_II))
 
 
+def send_over_ipv6(site, packet):
+    site.send(ipv6(site.outer6(2), site.outer6(1), 47, packet), times=1)
+
+
 def sends_over_ipv6(site):
     for _ in range(3):
         payload = erspan(site, TYPE_II, OTHER)
-        packet = gre(payload, protocol=TYPE_II, sequence=next(sequence))
-        site.send(ipv6(site.outer6(2), site.outer6(1), 47, packet), times=1)
+        send_over_ipv6(site, gre(payload, protocol=TYPE_II, sequence=next(sequence)))
+
+
+def sends_type_i_over_ipv6(site):
+    for _ in range(3):
+        send_over_ipv6(site, gre(frame(site), protocol=TYPE_II))
 
 
 def monitor(version):
@@ -76,6 +84,10 @@ ROWS = {
         "key-mismatch", monitor_over_ipv6, sends_over_ipv6, iif="vb",
         words=("gre1 expects session 7", "carry session 8"),
         command="link change gre1 type ip6erspan", more="ikey 8 okey 8",
+    ),
+    "type I, over IPv6": Row(
+        "wrong-type", monitor_over_ipv6, sends_type_i_over_ipv6, iif="vb", where="peer",
+        words=("gre1 is of ERSPAN type II", "of type I, with no session"), is_mended=False,
     ),
     "type I, where type II is waited for": Row(
         "wrong-type", monitor(1), sends_type_i, iif="vb",

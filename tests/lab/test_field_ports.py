@@ -4,7 +4,7 @@
 from tests.lab.field import Row, pings_from_a, pings_from_b, prove
 from tests.lab.hosts import run
 from tests.lab.ping import Ping, ping_all
-from tests.lab.test_field_blind import port
+from tests.lab.test_field_blind import UNDERLAY_IN_VRF, every, port
 
 
 def around(kind, site, *, to=0):
@@ -75,6 +75,12 @@ ROWS = {
         "encap-port-closed", in_udp("fou", ours=""), pings_from_a, confidence="likely",
         words=("packets of gre1 by FOU",), command="fou add port 55{site.number:02} ipproto 47",
         **CLOSED,
+    ),
+    "FOU in a VRF": Row(
+        "encap-port-closed", every(UNDERLAY_IN_VRF, in_udp("fou", ours="{} dev vrf0")),
+        pings_from_a, words=("packets of gre1 by FOU", "in the VRF vrf0"),
+        command="sysctl -w net.ipv4.udp_l3mdev_accept=1",
+        more="fou add port 55{site.number:02} ipproto 47", flows=pings_from_a,
     ),
     "FOU, and the next hop is silent": Row(
         "tx-no-neighbour", silent, pings_from_b, iif="vb", where="path",

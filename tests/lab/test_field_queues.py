@@ -130,7 +130,7 @@ def test_what_is_asked_of_a_shaper_is_told_and_given():
             session.wait_for(lambda reports: any(r["fix"][0]["command"] for r in reports), "rate")
             assert session.stop() == 3
         (report,) = session.reports
-        (asked,) = [said for said in report["evidence"] if "came, and tbf 1: lets" in said]
+        (asked,) = [said for said in report["evidence"] if "came, and tbf 1: lets no more" in said]
         assert "100 kbit/s through" in asked
         command = report["fix"][0]["command"]
         assert "tbf rate" in command

@@ -11,6 +11,11 @@ TOLD = {
     "encap-port-closed": ("certain", "ip fou add port 5555 ipproto 47", 1),
     "encap-port-closed, GUE": ("certain", "ip fou add port 5555 gue", 1),
     "encap-port-closed, over IPv6": ("certain", "ip fou add port 5555 gue -6", 1),
+    "encap-port-closed, in a VRF": (
+        "certain",
+        "sysctl -w net.ipv4.udp_l3mdev_accept=1 && ip fou add port 5555 ipproto 47",
+        1,
+    ),
     "encap-port-closed, the tunnel sends to another": (
         *("certain", "ip fou add port 5555 ipproto 47"),
         2,

@@ -60,7 +60,7 @@ def test_a_qdisc_is_read():
     data = message("tbf", 0x80010000, ROOT, tbf_options(12500, 1600, 3000), (2, 2400, 27))
     (queue,) = queues_of([parse_entry(data)], [])
     assert queue == Queue(
-        "tbf", 0x80010000, 0, 27, 2400, 2, 3000, is_limit_in_bytes=True, rate=12500,
+        "tbf", 0x80010000, 0, 27, 2400, 2, 3000, is_limit_in_bytes=True, rate=12500, assured=12500,
         shaper="tbf 8001:", burst=1600, is_plain=True,
     )  # fmt: skip
 
@@ -91,7 +91,8 @@ def test_a_queue_is_let_through_what_its_class_is():
     ]
     root, leaf = queues_of(qdiscs, classes)
     assert (root.rate, root.limit) == (None, None)
-    assert (leaf.rate, leaf.shaper, leaf.limit) == (2000, "htb class 1:10", 1024)
+    assert (leaf.rate, leaf.assured) == (2000, 1000)
+    assert (leaf.shaper, leaf.limit) == ("htb class 1:10", 1024)
 
 
 def test_nothing_waits_at_the_ingress():
@@ -129,7 +130,9 @@ def test_the_rate_that_was_asked_is_told_once_it_can_be():
     )
     told = finding(judged)
     # 1000 packets of 88 bytes and 14 of Ethernet in 2 seconds, beside 1 Mbit/s.
-    assert "at least 1.408 Mbit/s came, and tbf 8001: lets 1 Mbit/s through" in str(told.evidence)
+    assert "at least 1.408 Mbit/s came, and tbf 8001: lets no more than 1 Mbit/s through" in str(
+        told.evidence
+    )
     assert "rate 1549000bit burst 1600 limit 100000" in told.fix[0].command.text
 
 
@@ -166,7 +169,7 @@ def test_what_waited_too_long_needs_no_longer_queue():
     judged, _ = EXPECTED["tx-queue-full, it waited too long"]
     told = finding(judged)
     assert "fq_codel 10: lets go of what has waited too long" in told.summary
-    assert "htb class 1:10 lets 80 kbit/s through" in told.summary
+    assert "htb class 1:10 lets no more than 80 kbit/s through" in told.summary
     assert [fix.command for fix in told.fix] == [None]
     short = replace(judged, host=replace(judged.host, queued={VB: (replace(CODEL, limit=2),)}))
     assert [fix.command for fix in finding(short).fix] == [None]

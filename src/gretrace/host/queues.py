@@ -33,7 +33,7 @@ RATE = Struct("=xBHxxHI")
 TBF = Struct(f"={RATE.size}s{RATE.size}sIII")  # struct tc_tbf_qopt
 HTB = Struct(f"={RATE.size}s{RATE.size}s")  # of struct tc_htb_opt: rate and ceil
 TBF_PARMS, TBF_RATE64 = 1, 4
-HTB_PARMS, HTB_CEIL64 = 1, 7
+HTB_PARMS, HTB_RATE64, HTB_CEIL64 = 1, 6, 7
 CAKE_RATE64 = 2
 # PSCHED_TICKS2NS(): of 64 nanoseconds since v2.6.31.
 TICK_NS, NANOSECONDS = 64, 10**9
@@ -94,7 +94,7 @@ def queues_of(qdiscs: Iterable[Entry], classes: Iterable[Entry]) -> list[Queue]:
     return found
 
 
-def _queue(entry: Entry, rate: int | None, shaper: str | None) -> Queue:
+def _queue(entry: Entry, rate: int | None, assured: int | None, shaper: str | None) -> Queue:
     waiting, backlog, dropped = entry.statistics
     burst, limit, is_plain = None, _limit(entry), entry.kind in CHANGED_ALONE
     if entry.kind == "tbf" and (told := _tbf(entry)):
@@ -111,6 +111,7 @@ def _queue(entry: Entry, rate: int | None, shaper: str | None) -> Queue:
         limit,
         entry.kind in ("tbf", "bfifo"),
         rate,
+        assured,
         shaper,
         burst,
         is_plain,
@@ -119,31 +120,35 @@ def _queue(entry: Entry, rate: int | None, shaper: str | None) -> Queue:
 
 def _shaper(
     entry: Entry, by_handle: Mapping[int, Entry], by_class: Mapping[int, Entry]
-) -> tuple[int | None, str | None]:
-    """Return what the nearest that shapes lets through, itself or above, and its name."""
+) -> tuple[int | None, int | None, str | None]:
+    """Return the most and the least that the nearest lets through that shapes, and its name.
+
+    That is itself or one above it.
+    """
     for _ in range(DEEPEST):
-        rate = _rate(entry)
-        if rate is not None:
+        if rates := _rates(entry):
             is_class = bool(entry.handle & ~MAJOR)
             word = f"{entry.kind} class" if is_class else entry.kind
-            return rate, f"{word} {show_handle(entry.handle)}"
+            return *rates, f"{word} {show_handle(entry.handle)}"
         above = by_class.get(entry.parent) or by_handle.get(entry.parent & MAJOR)
         if above is None or above is entry:
             break
         entry = above
-    return None, None
+    return None, None, None
 
 
-def _rate(entry: Entry) -> int | None:
-    """Return the bytes a second that a qdisc or class lets through; None where it does not say."""
+def _rates(entry: Entry) -> tuple[int, int] | None:
+    """Return the bytes a second that one lets through at most and at least, if it says so."""
     if entry.kind == "tbf":
         told = _tbf(entry)
-        return told[0] if told else None
+        return (told[0], told[0]) if told else None
     options = attributes_in(entry.options)
     if entry.kind == "htb" and len(options.get(HTB_PARMS, b"")) >= HTB.size:
-        _, ceil = HTB.unpack_from(options[HTB_PARMS])
-        return _long(options, HTB_CEIL64) or RATE.unpack(ceil)[-1]
-    return _long(options, CAKE_RATE64) or None if entry.kind == "cake" else None
+        rate, ceil = HTB.unpack_from(options[HTB_PARMS])
+        most = _long(options, HTB_CEIL64) or RATE.unpack(ceil)[-1]
+        return most, _long(options, HTB_RATE64) or RATE.unpack(rate)[-1]
+    told_64 = _long(options, CAKE_RATE64) if entry.kind == "cake" else 0
+    return (told_64, told_64) if told_64 else None
 
 
 def _tbf(entry: Entry) -> tuple[int, int, int, bool] | None:

@@ -20,7 +20,8 @@ class Queue:
     waiting: int = 0  # packets that wait now
     limit: int | None = None  # of what may wait; None where the kind has none, or another
     is_limit_in_bytes: bool = False
-    rate: int | None = None  # that it, or the nearest class or qdisc above it, lets through
+    rate: int | None = None  # that it, or the nearest class or qdisc above it, lets through at most
+    assured: int | None = None  # of that, what it gets in any case: of a class of htb it is less
     shaper: str | None = None  # which that is, in the words of `tc`; None: there is none
     burst: int | None = None  # of tbf, in bytes: no longer packet passes
     # That `tc qdisc change` may say what is to be changed, and everything else stays.

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """GRE in UDP came to a port that nothing here has opened (net/ipv4/fou_core.c)."""
 
-from gretrace.commands import Command, Netns, Word, run
+from gretrace.commands import Command, Netns, Word, run, sysctl
 from gretrace.kernel import stack
 from gretrace.model import GRE, Confidence, Finding, Fix, Packet, Tunnel, Where
 from gretrace.verdicts.case import Case
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import describe_death, describe_packet, describe_tunnel
 
+# Of both versions of IP.
+IN_VRFS = "net.ipv4.udp_l3mdev_accept"
 NAMES = {"fou": "FOU", "gue": "GUE"}
 
 
@@ -33,13 +35,15 @@ def encap_port_closed(case: Case) -> Finding | None:
         if own
         else f"{tunnel.name} itself sends without UDP around."
     )
-    fixes = [
-        Fix(
-            Where.HERE,
-            f"Open the port for {around}, and again at each boot.",
-            _open(case.netns, packet),
-        )
-    ]
+    vrf = case.vrf.vrf if case.vrf else None
+    note, command = (
+        f"Open the port for {around}, and again at each boot.",
+        _open(case.netns, packet),
+    )
+    if vrf and case.host.sysctl(IN_VRFS) != "1":
+        note += f" {IN_VRFS} lets all UDP ports that are open outside of {vrf} serve it too."
+        command = sysctl(case.netns, {IN_VRFS: 1}) + command
+    fixes = [Fix(Where.HERE, note, command)]
     if own and own.dport != port:
         fixes.append(
             Fix(
@@ -52,7 +56,7 @@ def encap_port_closed(case: Case) -> Finding | None:
         fixes.append(Fix(Where.PEER, f"Or have {packet.remote} send GRE without UDP around."))
     return Finding(
         summary=f"{packet.remote} sends packets of {tunnel.name} by {around} to UDP port {port}, "
-        "which nothing here has opened.",
+        f"which nothing here has opened{f' in the VRF {vrf}' if vrf else ''}.",
         evidence=(
             describe_packet(packet),
             describe_tunnel(tunnel),

@@ -56,7 +56,7 @@ class _Jam:
     @property
     def asked(self) -> int | None:
         """The bytes a second that came at least, where the rate is known and it went on a while."""
-        drop, rate = self.case.drop, self.queue.rate
+        drop, rate = self.case.drop, self.queue.assured
         span = drop.last_ns - drop.first_ns
         if not rate or self.is_too_long or drop.count < 2 or span < SPAN:
             return None
@@ -95,7 +95,7 @@ def tx_queue_full(case: Case) -> Finding | None:
             evidence.append(
                 f"{drop.count} such packets were dropped within "
                 f"{(drop.last_ns - drop.first_ns) / NANOSECONDS:.1f} s: at least "
-                f"{_show_rate(jam.asked)} came, and {jam.queue.shaper} lets "
+                f"{_show_rate(jam.asked)} came, and {jam.queue.shaper} lets no more than "
                 f"{_show_rate(jam.queue.rate or 0)} through."
             )
     else:
@@ -145,7 +145,9 @@ def _why(jam: _Jam) -> str:
             f"and this one has {jam.size}"
         )
     through = (
-        f"{queue.shaper} lets {_show_rate(queue.rate)} through" if queue.rate is not None else ""
+        f"{queue.shaper} lets no more than {_show_rate(queue.rate)} through"
+        if queue.rate is not None
+        else ""
     ).removeprefix(f"{queue.name} ")
     if jam.is_slow:
         more = f": {through}" if queue.rate is not None else ""

@@ -110,6 +110,14 @@ EXPECTED = {
         case(gre_packet(A, B, FRAME, protocol=ERSPAN), tunnel(kind="erspan", key=7)),
         "gre1",
     ),
+    "wrong-type, ERSPAN type I over IPv6": (
+        case(
+            ipv6(A6, B6, 47, gre(FRAME, protocol=ERSPAN)),
+            tunnel(kind="ip6erspan", local=B6, remote=A6, key=7),
+            place=Place("gre_rcv", "ip6_gre"),
+        ),
+        "gre1",
+    ),
     "wrong-type, ERSPAN type II to one of type I": (
         case(
             gre_packet(A, B, ERSPAN_HEADER + FRAME, protocol=ERSPAN, sequence=0),

@@ -3,15 +3,16 @@
 
 from dataclasses import replace
 
-from gretrace.model import Encap, Place
+from gretrace.model import Device, Encap, Place
 from tests.frames import gre, ipv4, ipv6, udp
-from tests.unit.cases import A, B, tunnel
-from tests.unit.host import FakeHost, at
+from tests.unit.cases import VB, A, B, tunnel
+from tests.unit.host import VRF, FakeHost, at
 
 A6, B6 = "fd00::2", "fd00::1"
 PORT = 5555
 OURS = tunnel("gre1", key=1, encap=Encap("fou", dport=PORT))
 OVER6 = tunnel("gre1", kind="ip6gre", local=B6, remote=A6, key=1, encap=Encap("gue", dport=PORT))
+IN_VRF = Device(VB, "vb", up=True, carrier=True, vrf="vrf0", vrf_ifindex=VRF)
 RECEIVE, RECEIVE6 = Place("__udp4_lib_rcv"), Place("__udp6_lib_rcv")
 GUE = bytes([0, 47, 0, 0])
 
@@ -34,9 +35,9 @@ def fou(key=1, around=b"", ends=(A, B)):
     return ipv4(*ends, 17, in_udp(around + inside(key)))
 
 
-def closed(packet, *tunnels, reason="NO_SOCKET", place=RECEIVE):
+def closed(packet, *tunnels, reason="NO_SOCKET", place=RECEIVE, **more):
     return at(
-        packet, *tunnels, iif="vb", host=FakeHost(own=(B, B6)), place=place, reason=reason,
+        packet, *tunnels, iif="vb", host=FakeHost(own=(B, B6), **more), place=place, reason=reason,
         in_udp=True, is_routed=True,
     )  # fmt: skip
 
@@ -57,6 +58,10 @@ EXPECTED = {
     ),
     "encap-port-closed, the tunnel sends without UDP": (
         closed(fou(), replace(OURS, encap=None)),
+        "gre1",
+    ),
+    "encap-port-closed, in a VRF": (
+        closed(fou(), OURS, devices={VB: IN_VRF}, own_in={VRF: (B,)}),
         "gre1",
     ),
     "other, no tunnel waits for it": (closed(fou(key=2), OURS), None),

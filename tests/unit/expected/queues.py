@@ -12,11 +12,20 @@ from tests.unit.host import GRE1, on_tunnel
 XMIT = Place("__dev_queue_xmit")
 TBF = Queue(
     "tbf", 0x80010000, 0, 3, limit=3000, is_limit_in_bytes=True, rate=125000,
+    assured=125000,
     shaper="tbf 8001:", burst=1600, is_plain=True,
 )  # fmt: skip
 HTB = Queue("htb", 0x10000, 0, 3)
 IN_CLASS = Queue(
-    "pfifo", 0x100000, 0x10010, 3, limit=2, rate=10000, shaper="htb class 1:10", is_plain=True
+    "pfifo",
+    0x100000,
+    0x10010,
+    3,
+    limit=2,
+    rate=10000,
+    assured=5000,
+    shaper="htb class 1:10",
+    is_plain=True,
 )
 
 
