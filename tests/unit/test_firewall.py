@@ -265,7 +265,7 @@ def test_what_all_tools_say_is_one_ruleset(tool):
     tool(f"echo '{json.dumps({'nftables': [{'chain': {'name': 'c', 'hook': 'input'}}]})}'")
     ruleset = read_ruleset(own_namespace())
     assert ruleset.unread is None
-    assert [c.tool for c in ruleset._chains] == ["nft"]
+    assert [c.tool for c in ruleset.chains] == ["nft"]
 
 
 @pytest.mark.parametrize("script", ["exec sleep 60", "exec >&-; exec sleep 60", "sleep 60 & wait"])

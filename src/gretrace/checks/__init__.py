@@ -4,7 +4,7 @@
 Each module holds one kind of check; to import it is to enter them.
 """
 
-from gretrace.checks import kernel, tunnels  # noqa: F401
+from gretrace.checks import kernel, segments, tunnels  # noqa: F401
 from gretrace.checks.registry import CHECKS, Check, State, run_all
 
 __all__ = ["CHECKS", "Check", "State", "run_all"]

@@ -71,8 +71,8 @@ class Ruleset:
 
     def __init__(self, chains: Iterable[Chain] = (), unread: str | None = None) -> None:
         self.unread = unread
-        self._chains = tuple(chains)
-        self._known = {(c.tool, c.family, c.table, c.name): c for c in self._chains}
+        self.chains = tuple(chains)
+        self._known = {(c.tool, c.family, c.table, c.name): c for c in self.chains}
         self._answers: dict[object, Found] = {}
         self._left = COMPARISONS
 
@@ -101,7 +101,7 @@ class Ruleset:
     @cached_property
     def _bases(self) -> Mapping[str | None, Sequence[Chain]]:
         bases = defaultdict(list)
-        for base in sorted(self._chains, key=lambda base: base.priority):
+        for base in sorted(self.chains, key=lambda base: base.priority):
             bases[base.hook].append(base)
         return bases
 
@@ -116,7 +116,7 @@ class Ruleset:
     @cached_property
     def _sets(self) -> Mapping[str, "_Sets"]:
         values: dict[str, set[str]] = {name: set() for name in ADDRESSES}
-        for rule in chain.from_iterable(each.rules for each in self._chains):
+        for rule in chain.from_iterable(each.rules for each in self.chains):
             for match in rule.matches:
                 if match.field in values:
                     values[match.field].update(match.values)

@@ -16,6 +16,8 @@ Facts: TypeAlias = Mapping[str, str]
 
 # So many characters of a rule are kept to show it by; its sets may have thousands of elements.
 TEXT = 200
+# A segment that a rule takes from the route.
+FROM_ROUTE = 0
 
 ADDRESSES = ("saddr", "daddr")
 # What is compared again and again; a value of a rule is read once for all the packets of a look.
@@ -56,6 +58,8 @@ class Rule:
     matches: tuple[Match, ...] = ()
     target: str | None = None  # the chain that is jumped to
     handle: int | None = None
+    # To how many bytes at most it sets what a SYN announces; FROM_ROUTE: what its route takes.
+    segment: int | None = None
 
     def fits(self, facts: Facts) -> bool | None:
         """Whether it applies to a packet; None where that is not known."""

@@ -9,6 +9,7 @@ from gretrace.kernel.kinds import ETHERNET_MTU, largest_segment
 from gretrace.kernel.settings import FORWARD, forwards, setting_name
 from gretrace.model import Address, Ask, Change, Confidence, Finding, Fix, Packet, Route, Where
 from gretrace.verdicts.case import Case
+from gretrace.verdicts.clamping import describe_clamps
 from gretrace.verdicts.destination import martian_kind
 from gretrace.verdicts.ends import owner_name
 from gretrace.verdicts.registry import cause
@@ -147,6 +148,11 @@ def mtu(case: Case) -> Finding | None:
             f"The packet has {packet.length} bytes, {marked}and may not be fragmented.",
             f"The MTU towards {packet.local} is {route.mtu} ({route.name}).",
             f"A TCP segment that fits has {segment} bytes.",
+            *(
+                [describe_clamps(case, route.name, segment, trusts_route=True)]
+                if packet.protocol == TCP and route.name
+                else []
+            ),
         ),
         fix=_shorten(case, packet, route, segment),
         path=("forward", device, str(drop.place)) if leaves else _path(case, device),

@@ -141,7 +141,7 @@ def _fixes(case: Case, packet: Packet, tunnel: Tunnel | None) -> tuple[Fix, ...]
             Where.HERE,
             f"Or, for TCP that is forwarded here: announce segments of {segment} bytes to those "
             f"beyond {tunnel.name}.",
-            clamp_segments(case.netns, segment, tunnel.name),
+            clamp_segments(case.netns, segment),
         ),
         path,
     )

@@ -15,6 +15,7 @@ from gretrace.model import (
     Where,
 )
 from gretrace.verdicts.case import Case
+from gretrace.verdicts.clamping import describe_clamps
 from gretrace.verdicts.registry import cause
 from gretrace.verdicts.words import (
     clamp_segments,
@@ -83,14 +84,18 @@ def tx_mtu(case: Case) -> Finding | None:
         summary=f"{tunnel.name} takes packets of {tunnel.mtu} bytes, but only {fits} fit the way "
         f"to {remote} with its headers; {'one' if inside else 'one with its headers'} of "
         f"{packet.length} bytes was dropped.",
-        evidence=(*observed(case, tunnel), needs),
+        evidence=(
+            *observed(case, tunnel),
+            needs,
+            describe_clamps(case, tunnel.name, segment, trusts_route=False),
+        ),
         fix=(
             Fix(Where.HERE, limit, ip_link(case.netns, "set", tunnel.name, "mtu", fits)),
             Fix(
                 Where.HERE,
-                f"Or, for TCP that is forwarded into {tunnel.name}: announce segments of "
-                f"{segment} bytes, where ICMP does not get back to the sender.",
-                clamp_segments(case.netns, segment, tunnel.name),
+                f"Or, for TCP that is forwarded here, into {tunnel.name} and out of it: announce "
+                f"segments of {segment} bytes, where ICMP does not get back to the sender.",
+                clamp_segments(case.netns, segment),
             ),
         ),
         path=path(case, "mtu"),

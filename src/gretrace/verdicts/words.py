@@ -4,7 +4,7 @@
 from dataclasses import replace
 from typing import Any
 
-from gretrace.commands import Command, Netns, Quoted, Word, ip_link, nft
+from gretrace.commands import Command, Netns, Word, ip_link, nft
 from gretrace.kernel.kinds import DEFAULT_LIMIT, kind_of
 from gretrace.model import (
     ETH_P_ERSPAN,
@@ -120,15 +120,19 @@ def add_and_set_up(netns: Netns, tunnel: Tunnel) -> Command:
     return add_command(netns, tunnel) + ip_link(netns, "set", tunnel.name, "up")
 
 
-def clamp_segments(netns: Netns, size: int, device: str | None = None) -> Command:
-    """Build the command that limits the segments, in bytes, of TCP forwarded by a device or any."""
-    out: tuple[Word, ...] = () if device is None else ("oifname", Quoted(device))
+def clamp_segments(netns: Netns, size: int | None = None) -> Command:
+    """Build the command that limits the segments of TCP that is forwarded, in bytes.
+
+    None: to what the routes there and back take. One rule serves both directions of every device:
+    what a SYN announces limits what comes back.
+    """
     hook = "{ type filter hook forward priority mangle; }"
+    wanted = "rt mtu" if size is None else size
     return nft(
         netns,
         ("add table inet gretrace",),
         ("add chain inet gretrace clamp", hook),
-        ("add rule inet gretrace clamp", *out, "tcp flags syn tcp option maxseg size set", size),
+        ("add rule inet gretrace clamp tcp flags syn tcp option maxseg size set", wanted),
     )
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import pairwise
 
-from gretrace.kernel.ruleset import TEXT, Chain, Match, Rule
+from gretrace.kernel.ruleset import FROM_ROUTE, TEXT, Chain, Match, Rule
 
 # net/ipv4/netfilter/iptable_*.c: the hooks' names, and the priority of a table at all of them.
 _HOOKS = {name.upper(): name for name in ("prerouting", "input", "forward", "output")} | {
@@ -53,10 +53,12 @@ def _iptables_rule(text: str) -> Rule:
     words = _split(text)
     matches: list[Match] = []
     action, target = "continue", None
-    negated = False
+    negated, segment = False, None
     for word, following in pairwise([*words, ""]):
         if word in ("-j", "-g"):
             action, target = _iptables_verdict(word, following)
+            if following == "TCPMSS":
+                segment = _segment(words)
             break
         if word in _OPTIONS:
             values = tuple(_iptables_value(word, v) for v in following.split(","))
@@ -64,7 +66,13 @@ def _iptables_rule(text: str) -> Rule:
         elif (word == "-m" and following not in _ANNOUNCED) or word == "-f":
             matches.append(Match(following))
         negated = word == "!"
-    return Rule(text[:TEXT], action, tuple(matches), target)
+    return Rule(text[:TEXT], action, tuple(matches), target, segment=segment)
+
+
+def _segment(words: list[str]) -> int:
+    """Read what TCPMSS sets the segment to; by --clamp-mss-to-pmtu it is the route's."""
+    told = next((size for word, size in pairwise(words) if word == "--set-mss"), "")
+    return int(told) if told.isdigit() else FROM_ROUTE
 
 
 def _split(text: str) -> list[str]:

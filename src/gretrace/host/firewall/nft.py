@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gretrace.kernel.ruleset import TEXT, Chain, Match, Rule
+from gretrace.kernel.ruleset import FROM_ROUTE, TEXT, Chain, Match, Rule
 
 _VERDICTS = ("accept", "drop", "reject", "return", "jump", "goto")
 # Statements that do not decide whether a rule applies.
@@ -90,11 +90,26 @@ def _nft_rules(value: Mapping[str, Any]) -> Iterator[Rule]:
             text = _join([*words, kind, *([str(target)] if kind in ("jump", "goto") else [])])
             yield replace(rule, text=text, action=kind, matches=tuple(matches), target=target)
             return
+        elif kind == "mangle" and (segment := _segment(body)) is not None:
+            rule = replace(rule, segment=segment)
+            words.append(f"tcp option maxseg size set {segment or 'rt mtu'}")
+        elif kind == "xt" and isinstance(body, dict) and body.get("name") == "TCPMSS":
+            # How much, nft does not tell of a target of iptables.
+            rule = replace(rule, segment=FROM_ROUTE)
+            words.append("xt target TCPMSS")
         elif kind not in _SILENT:
             # An iptables extension, a limit: nobody here can tell.
             matches.append(Match(str(kind)))
             words.append(str(kind))
     yield replace(rule, text=_join(words), matches=tuple(matches))
+
+
+def _segment(body: Any) -> int | None:
+    """Read the segment that a statement sets; None where it sets something else."""
+    option = body["key"].get("tcp option") if isinstance(body.get("key"), dict) else None
+    if not isinstance(option, dict) or option.get("name") != "maxseg":
+        return None
+    return body["value"] if isinstance(body.get("value"), int) else FROM_ROUTE
 
 
 def _join(words: Iterable[str]) -> str:
