@@ -59,6 +59,9 @@ def told():
         for name, site in made.items():
             for line in words_of(reports[name]):
                 site.a.shell(f"ip netns exec {site.a.name} " + line.replace("TUNNEL", site.peer))
+        for site in made.values():
+            # An ARP entry that was asked for in vain may fail with the next packet in its queue.
+            site.a.try_ip(f"neigh flush dev {site.peer}")
         answered = ping_all([Ping(site.a, site.in_b, 1) for site in made.values()])
         shown = ("ip", "-d", "link", "show", "dev")
         kept = {name: site.a.run(*shown, site.peer).stdout for name, site in made.items()}

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.frames import gre_packet, ipv4
+from tests.captures import FROM_US, SECOND, SLL, pcap, sll
+from tests.frames import gre, gre_packet, ipv4
 from tests.lab.hosts import INNER_A, INNER_B, A, B, pair, run, tunnel_a, tunnel_b
 from tests.lab.session import PATIENCE, explain_drop, gretrace
 
@@ -87,6 +88,36 @@ def test_a_capture_gets_the_verdicts_that_the_live_command_gave(tmp_path, device
             assert report["netns"] == told["netns"]
             assert report["iif"] is None
         assert gretrace(b, *read, "--key", "1").exit_code == 0
+
+
+OUTSIDE, INSIDE = (ipv4(*ends, 1, bytes(8)) for ends in ((B, A), (INNER_B, INNER_A)))
+OPENBSD = ipv4(B, A, 47, gre(bytes(range(16)), protocol=0), ttl=255)
+PROBES = {
+    "a keepalive of OpenBSD's": ("keepalive-unanswered", OPENBSD),
+    "a health check of Cloudflare's, outside": ("health-check-unanswered", OUTSIDE),
+    "a health check of Cloudflare's, inside": ("health-check-unanswered", INSIDE),
+}
+
+
+@pytest.mark.parametrize(("cause", "carried"), PROBES.values(), ids=PROBES)
+def test_probes_of_other_makers_are_read_as_the_kernel_treats_them(tmp_path, cause, carried):
+    """In a capture they are unanswered once the time for an answer has passed."""
+    probe, capture = gre_packet(A, B, carried), tmp_path / "capture.pcap"
+    # Were nothing of B's own seen, an answer might have been missed as well.
+    frames = [sll(probe)] * 3 + [sll(gre_packet(B, A, HELLO), FROM_US)] * 4
+    capture.write_bytes(pcap(*((n * SECOND, one) for n, one in enumerate(frames)), link=SLL))
+    with pair() as (a, b):
+        tunnel_b(b)
+        with explain_drop(b) as session:
+            a.send("va", probe, times=3)
+            session.wait_for_packets(3)
+            assert session.stop() == 3
+        (told,) = session.reports
+        done = gretrace(b, "explain-drop", "-o", "json", "--read", str(capture))
+        (report,) = done.records
+    for said in (told, report):
+        assert (said["cause"], said["count"], said["tunnel"]) == (cause, 3, "gre1")
+    assert report["fix"] == told["fix"]
 
 
 IN_UDP = "encap {} encap-sport auto encap-dport 5555"
