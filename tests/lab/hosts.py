@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gretrace.host.namespaces import entered, find_namespace
+from gretrace.host.netlink import Links
 from tests.children import Child
 from tests.lab.batch import Batch
 from tests.lab.journal import host_is_gone, note
@@ -27,6 +28,7 @@ from tests.lab.ping import PATIENCE, Ping, ping_all
 A, B = "20.1.1.2", "20.1.1.1"
 # uapi/linux/sockios.h and ethtool.h
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
+IFF_RUNNING = 0x40  # uapi/linux/if.h
 INNER_A, INNER_B = "10.10.10.2", "10.10.10.1"
 # Seconds; an emulated machine is slow.
 PATIENCE_OF_A_COMMAND = 300
@@ -137,6 +139,21 @@ class Host:
         with entered(self.namespace):
             return socket.if_nametoindex(device)
 
+    def is_running(self, device):
+        """Whether a device has a carrier, as far as the kernel has seen it.
+
+        Not asked of ip's batch mode, which remembers the index of every device that it showed:
+        of one that is made anew by that name it would say that it is not found.
+        """
+        index = self.index(device)
+        with entered(self.namespace):
+            links = Links()
+        try:
+            link = links.get(index)
+        finally:
+            links.close()
+        return bool(link and link.flags & IFF_RUNNING)
+
     def received(self, device):
         """How many packets a device has received."""
         return self.counters()[device][0]
@@ -213,7 +230,7 @@ def wire(left, left_device, left_address, right, right_device, right_address):
     # The carrier came when the other end was set up; until a worker of the kernel has seen it
     # (linkwatch_do_dev()), what is sent is dropped without a word.
     for _ in range(LOOKS):
-        if "state UP" in left.ip(f"link show dev {left_device}"):
+        if left.is_running(left_device):
             return
         time.sleep(0.05)
     raise AssertionError(f"{left_device} of {left.name} does not come up")
