@@ -84,10 +84,11 @@ class Suite:
     whole: bool = False  # part of a whole lab, of which every cause must be seen
     seconds: float = 0  # expected
     timeout: int = 1200  # seconds, where there is no kernel to boot: a guest looks to its own
+    places: int = 1  # that it takes of those that may run at once
 
 
-# What runs without a guest, on this machine's kernel.
-HERE = Suite(name="here", kernel="", engine="both")
+# What runs without a guest, on this machine's kernel. Some of it is held to seconds.
+HERE = Suite(name="here", kernel="", engine="both", places=2)
 # Builds the packages, and installs them in a bare system.
 PACKAGES = Suite(name="packages", kernel="", engine="-", tests=("tests/package",), seconds=400,
                  timeout=2400)  # fmt: skip

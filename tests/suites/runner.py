@@ -120,7 +120,8 @@ class Runner:
     def start(self):
         for suite in list(self.waiting):
             state = self.fetched.get((suite.kernel, suite.options)) if suite.kernel else 0
-            if state is None or (state == 0 and len(self.running) >= self.at_once):
+            taken = sum(one.suite.places for one in self.running)
+            if state is None or (state == 0 and taken + suite.places > self.at_once):
                 continue
             self.waiting.remove(suite)
             if state:

@@ -179,8 +179,8 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "LOGS", tmp_path)
     said = []
 
-    def run(*programs):
-        suites = [Suite(name, kernel, timeout=5) for name, kernel, _ in programs]
+    def run(*programs, places=1):
+        suites = [Suite(name, kernel, timeout=5, places=places) for name, kernel, _ in programs]
         code = {name: program for name, _, program in programs}
         made = Runner(
             suites,
@@ -202,6 +202,18 @@ def test_suites_run_beside_each_other_with_their_logs(fake):
     assert {name: done.exit_code for name, done in outcomes.items()} == {"a": 0, "b": 3}
     assert "a met" in said
     assert "b met" in said
+
+
+def test_suites_that_need_more_room_do_not_meet(fake):
+    alone = (
+        "import os, pathlib, time\nmine = pathlib.Path(os.environ['X'] + '.runs'); mine.touch()\n"
+        "time.sleep(0.5)\nothers = [p for p in pathlib.Path().glob('*.runs') if p != mine]\n"
+        "mine.unlink(); raise SystemExit(len(others))"
+    )
+    outcomes, _ = fake(("a", "", alone), ("b", "", alone), places=2)
+    assert {name: done.exit_code for name, done in outcomes.items()} == {"a": 0, "b": 0}
+    outcomes, _ = fake(("a", "", alone), ("b", "", alone))
+    assert any(done.exit_code for done in outcomes.values())
 
 
 def test_a_kernel_that_cannot_be_fetched_fails_its_suite_and_no_other(fake):
