@@ -23,6 +23,7 @@ from tests.suites.plan import (
     Suite,
     native,
     plan,
+    seconds_of,
     split,
 )
 from tests.suites.report import Outcome, failures, read_results, verdicts, where_time_went
@@ -85,6 +86,12 @@ def test_a_whole_lab_is_split_evenly_by_what_was_measured():
     suites = plan(["6.12"], FILES, measured)
     assert [len(suite.tests) for suite in suites] in ([1, len(FILES) - 1], [len(FILES) - 1, 1])
     assert suites[0].seconds == suites[1].seconds
+
+
+def test_what_compiles_is_expected_to_take_longer():
+    (hidden,) = [s for s in plan(["5.10"], FILES) if "--without-btf" in s.options]
+    by_core = sum(seconds_of(Path(t).name, "5.10", "auto", {}) for t in hidden.tests)
+    assert hidden.seconds > 2 * by_core
 
 
 def test_the_longest_goes_first():
