@@ -333,7 +333,7 @@ def prove(rows):
     @pytest.mark.parametrize("name", [name for name, row in rows.items() if row.is_mended])
     def test_mended(told, name):
         assert told.flowing[name], (told.shown[name], told.reports[name], told.after[name])
-        assert told.after[name] == [], told.shown[name]
+        assert told.after[name] == [], (told.shown[name], told.after[name])
 
     @pytest.mark.parametrize("name", [name for name, row in rows.items() if row.has_bystander])
     def test_what_worked_before_still_works(told, name):

@@ -11,6 +11,7 @@ from tests.lab.field import Row, prove
 
 TYPE_II, TYPE_III = 0x88BE, 0x22EB
 SESSION, OTHER = 7, 8
+SENDER = "02:00:00:00:00:01"
 MORE = {TYPE_II: 4, TYPE_III: 8}  # bytes of their headers behind the session
 sequence = count(1)
 
@@ -59,7 +60,17 @@ def sends_type_i_over_ipv6(site):
 def monitor(version):
     """B's tunnel, of a version of ERSPAN as it is on the wire."""
     more = "erspan_ver 0" if version == 0 else f"erspan_ver {version} key {SESSION} seq"
-    return lambda site: site.tunnel(more, kind="erspan")
+
+    def make(site):
+        site.tunnel(more, kind="erspan")
+        know_the_sender(site)
+
+    return make
+
+
+def know_the_sender(site):
+    """B answers what it delivers, and A, which has no tunnel, would answer no ARP."""
+    site.b.ip(f"neigh add {site.in_a} lladdr {SENDER} dev gre1")
 
 
 def monitor_over_ipv6(site):
@@ -67,6 +78,9 @@ def monitor_over_ipv6(site):
     site.b.ip(f"addr add {site.outer6(1)}/64 dev vb nodad")
     ends = f"local {site.outer6(1)} remote {site.outer6(2)}"
     site.tunnel(f"erspan_ver 1 key {SESSION} seq", kind="ip6erspan", ends=ends)
+    know_the_sender(site)
+    # Nor any neighbour discovery, as it has no IPv6.
+    site.b.ip(f"neigh add {site.outer6(2)} lladdr {SENDER} dev vb")
 
 
 ROWS = {
