@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gretrace.errors import PrerequisiteError
-from gretrace.host import census, others
+from gretrace.host import census, gre_link, others
 from gretrace.host.namespaces import Namespace
 from gretrace.host.others import OtherNamespaces
 from gretrace.kernel.lookup import Tables
@@ -67,7 +67,7 @@ def made(monkeypatch):
         monkeypatch.setattr(census, "entered", world.entered)
         monkeypatch.setattr(census, "Links", world.make)
         monkeypatch.setattr(
-            others, "read_tunnel", lambda link, _kind, inode, _names: replace(
+            gre_link, "read_tunnel", lambda link, _kind, inode, _names: replace(
                 tunnel(link.name, ifindex=link.index), netns=inode
             ),
         )  # fmt: skip

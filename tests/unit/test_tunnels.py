@@ -79,8 +79,9 @@ class answered:  # noqa: N801 used as a function
 
     def __enter__(self):
         self.links = Links()
-        self.links._socket.close()
-        self.links._socket, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asking = self.links._asking
+        asking.close()
+        asking.socket, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for datagram in self.datagrams:
             self.kernel.send(datagram)
         return self.links

@@ -2,26 +2,21 @@
 """A device as the port of a bridge: its state, and the VLANs that it lets in."""
 
 import os
-import socket
-import sys
 from collections.abc import Iterator
 from struct import Struct
 
-from gretrace.host.framing import ATTRIBUTE, MESSAGE, NLA_TYPE_MASK, attributes_in, messages
+from gretrace.host.asking import Asking
+from gretrace.host.framing import attributes_in, entries_in, number_in
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.host.netlink import (
-    BUFFER,
     IFLA_IFNAME,
     IFLA_INFO_DATA,
     IFLA_LINKINFO,
     IFLA_MASTER,
     INFO,
-    NLM_F_DUMP,
-    NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
     RTM_GETLINK,
     RTM_NEWLINK,
+    link_request,
 )
 from gretrace.model import BridgePort
 
@@ -46,15 +41,14 @@ def read_port(namespace: Namespace, ifindex: int) -> BridgePort | None:
     Raises PrerequisiteError when the namespace cannot be entered.
     """
     with entered(namespace):
-        asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        asking = Asking()
     with asking:
-        asking.bind((0, 0))
         port = _link(asking, ifindex)
         info = attributes_in(port.get(IFLA_LINKINFO, b""))
         if info.get(IFLA_INFO_SLAVE_KIND, b"").rstrip(b"\0") != b"bridge":
             return None
         state = attributes_in(info.get(IFLA_INFO_SLAVE_DATA, b"")).get(IFLA_BRPORT_STATE, b"\0")
-        bridge = _link(asking, _number(port.get(IFLA_MASTER, b"")))
+        bridge = _link(asking, number_in(port.get(IFLA_MASTER, b"")))
         told = attributes_in(attributes_in(bridge.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_DATA, b""))
         if IFLA_IFNAME not in bridge:
             return None
@@ -62,27 +56,24 @@ def read_port(namespace: Namespace, ifindex: int) -> BridgePort | None:
         return BridgePort(
             bridge=os.fsdecode(bridge[IFLA_IFNAME].rstrip(b"\0")),
             state=state[0],
-            has_stp=bool(_number(told.get(IFLA_BR_STP_STATE, b""))),
-            filters=bool(_number(told.get(IFLA_BR_VLAN_FILTERING, b""))),
+            has_stp=bool(number_in(told.get(IFLA_BR_STP_STATE, b""))),
+            filters=bool(number_in(told.get(IFLA_BR_VLAN_FILTERING, b""))),
             vlans=vlans,
             pvid=pvid,
         )
 
 
-def _link(asking: socket.socket, ifindex: int) -> dict[int, bytes]:
+def _link(asking: Asking, ifindex: int) -> dict[int, bytes]:
     """Return the attributes of a link; none where there is none."""
-    body = INFO.pack(0, 0, ifindex, 0, 0)
-    for kind, message in _ask(asking, RTM_GETLINK, NLM_F_REQUEST, body):
-        return attributes_in(message, INFO.size) if kind == RTM_NEWLINK else {}
-    return {}
+    kind, message = asking.get(RTM_GETLINK, link_request(ifindex))
+    return attributes_in(message, INFO.size) if kind == RTM_NEWLINK else {}
 
 
-def _vlans(asking: socket.socket, ifindex: int) -> tuple[tuple[tuple[int, int], ...], int | None]:
+def _vlans(asking: Asking, ifindex: int) -> tuple[tuple[tuple[int, int], ...], int | None]:
     """Return the VLANs of a port, and that of frames without a tag."""
     found: list[tuple[int, int]] = []
     pvid = None
-    body = _VLANS.pack(AF_BRIDGE, ifindex)
-    for kind, message in _ask(asking, RTM_GETVLAN, NLM_F_REQUEST | NLM_F_DUMP, body):
+    for kind, _, message in asking.dump(RTM_GETVLAN, _VLANS.pack(AF_BRIDGE, ifindex)):
         if kind != RTM_NEWVLAN:
             break
         for flags, first, last in _entries(message):
@@ -95,31 +86,9 @@ def _vlans(asking: socket.socket, ifindex: int) -> tuple[tuple[tuple[int, int], 
 
 def _entries(message: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield flags, first and last VLAN of each entry, which all have the same type."""
-    at = _VLANS.size
-    while at + ATTRIBUTE.size <= len(message):
-        length, kind = ATTRIBUTE.unpack_from(message, at)
-        if not ATTRIBUTE.size <= length <= len(message) - at:
-            return
-        entry = attributes_in(message[at + ATTRIBUTE.size : at + length])
+    for kind, data in entries_in(message, _VLANS.size):
+        entry = attributes_in(data)
         info = entry.get(BRIDGE_VLANDB_ENTRY_INFO, b"")
-        if kind & NLA_TYPE_MASK == BRIDGE_VLANDB_ENTRY and len(info) >= _VLAN.size:
+        if kind == BRIDGE_VLANDB_ENTRY and len(info) >= _VLAN.size:
             flags, first = _VLAN.unpack_from(info)
-            yield flags, first, _number(entry.get(BRIDGE_VLANDB_ENTRY_RANGE, b"")) or first
-        at += (length + 3) & ~3
-
-
-def _ask(asking: socket.socket, kind: int, flags: int, body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and body of each message of the answer."""
-    asking.send(MESSAGE.pack(MESSAGE.size + len(body), kind, flags, kind, 0) + body)
-    while True:
-        for told, _, sequence, message in messages(asking.recv(BUFFER)):
-            # Else it is what was left of an answer that nobody waited for.
-            if sequence != kind:
-                continue
-            yield told, message
-            if told in (NLMSG_DONE, NLMSG_ERROR) or not flags & NLM_F_DUMP:
-                return
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, sys.byteorder)
+            yield flags, first, number_in(entry.get(BRIDGE_VLANDB_ENTRY_RANGE, b"")) or first

@@ -10,10 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from gretrace.errors import GretraceError
-from gretrace.host.gre_link import place_of, read_tunnel
+from gretrace.host.gre_link import tunnels_in
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.host.netlink import Link, Links
-from gretrace.kernel.kinds import KINDS
 from gretrace.model import Tunnel
 
 # Of a whole census: seconds that it may take, links that are read, tunnels that are told of.
@@ -82,13 +81,7 @@ def read_links(
 
 
 def _counted(links: list[Link], inode: int) -> Iterator[Counted]:
-    names = {link.index: link.name for link in links}
     by_index = {link.index: link for link in links}
-    tunnels = [
-        read_tunnel(link, kind, inode, names)
-        for link in links
-        if (kind := KINDS.get(link.kind or ""))
-    ]
-    for tunnel in sorted(tunnels, key=place_of):
+    for tunnel in tunnels_in(links, inode):
         link = by_index[tunnel.ifindex]
         yield Counted(tunnel, link.counters(), link.xdp_program)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The tc filters of a device that can drop packets."""
 
-import socket
-import sys
 import time
 from collections.abc import Iterator
 from struct import Struct
 
-from gretrace.host.framing import ATTRIBUTE, MESSAGE, attributes_in, messages
+from gretrace.host.asking import NLMSG_DONE, NLMSG_ERROR, Asking
+from gretrace.host.framing import attributes_in, entries_in, number_in
 from gretrace.host.namespaces import Namespace, entered
-from gretrace.host.netlink import BUFFER, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 from gretrace.host.qdiscs import QDISC, TCA_KIND
 from gretrace.model import Filter, Program
 
@@ -40,25 +38,19 @@ def read_filters(namespace: Namespace, ifindex: int, direction: str) -> list[Fil
     PrerequisiteError when the namespace cannot be entered.
     """
     with entered(namespace):
-        asking = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    end, seen = time.monotonic() + PATIENCE, 0
+        asking = Asking()
+    end = time.monotonic() + PATIENCE
     found: list[Filter] = []
+    body = QDISC.pack(0, ifindex, 0, PARENTS[direction], 0)
     with asking:
-        asking.bind((0, 0))
-        body = QDISC.pack(0, ifindex, 0, PARENTS[direction], 0)
-        asking.send(
-            MESSAGE.pack(MESSAGE.size + len(body), RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
-            + body
-        )
-        while True:
-            for kind, _, _, message in messages(asking.recv(BUFFER)):
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
-                    return found
-                seen += 1
-                if kind == RTM_NEWTFILTER:
-                    found += droppers_in(message)
-                if seen > MOST or time.monotonic() > end:
-                    return None
+        for seen, (kind, _, message) in enumerate(asking.dump(RTM_GETTFILTER, body), 1):
+            if kind in (NLMSG_DONE, NLMSG_ERROR):
+                break
+            if kind == RTM_NEWTFILTER:
+                found += droppers_in(message)
+            if seen > MOST or time.monotonic() > end:
+                return None
+    return found
 
 
 def droppers_in(message: bytes) -> Iterator[Filter]:
@@ -69,11 +61,11 @@ def droppers_in(message: bytes) -> Iterator[Filter]:
     told = attributes_in(message, QDISC.size)
     kind = told.get(TCA_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
     options = attributes_in(told.get(TCA_OPTIONS, b""))
-    pref, chain = info >> 16, _number(told.get(TCA_CHAIN, b""))
+    pref, chain = info >> 16, number_in(told.get(TCA_CHAIN, b""))
     if not handle:
         # The list that the filters of a pref are in.
         return
-    if kind == "bpf" and _number(options.get(TCA_BPF_FLAGS, b"")) & TCA_BPF_FLAG_ACT_DIRECT:
+    if kind == "bpf" and number_in(options.get(TCA_BPF_FLAGS, b"")) & TCA_BPF_FLAG_ACT_DIRECT:
         program = _program(options.get(TCA_BPF_ID, b""), options.get(TCA_BPF_NAME, b""))
         yield Filter(pref, handle, kind, f"of its program {program}", chain)
     for action, dropped in _actions(options.get(ACTIONS.get(kind, 0), b"")):
@@ -82,12 +74,8 @@ def droppers_in(message: bytes) -> Iterator[Filter]:
 
 def _actions(listed: bytes) -> Iterator[tuple[str, int | None]]:
     """Yield each action that can drop, and how many packets it has."""
-    at = 0
-    while at + ATTRIBUTE.size <= len(listed):
-        length, _ = ATTRIBUTE.unpack_from(listed, at)
-        if not ATTRIBUTE.size <= length <= len(listed) - at:
-            return
-        told = attributes_in(listed[at + ATTRIBUTE.size : at + length])
+    for _, entry in entries_in(listed):
+        told = attributes_in(entry)
         kind = told.get(TCA_ACT_KIND, b"").rstrip(b"\0")
         options = attributes_in(told.get(TCA_ACT_OPTIONS, b""))
         queue = attributes_in(told.get(TCA_ACT_STATS, b"")).get(TCA_STATS_QUEUE, b"")
@@ -102,12 +90,7 @@ def _actions(listed: bytes) -> Iterator[tuple[str, int | None]]:
         elif kind == b"bpf":
             name, number = options.get(TCA_ACT_BPF_NAME, b""), options.get(TCA_ACT_BPF_ID, b"")
             yield f"of the program {_program(number, name)}", dropped
-        at += (length + 3) & ~3
 
 
 def _program(number: bytes, name: bytes) -> Program:
-    return Program(_number(number), name.rstrip(b"\0").decode("ascii", "replace") or None)
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, sys.byteorder)
+    return Program(number_in(number), name.rstrip(b"\0").decode("ascii", "replace") or None)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A tunnel out of the attributes of its link (IFLA_GRE_* of linux/if_tunnel.h)."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
+from gretrace.host.framing import number_in
 from gretrace.host.netlink import Link
 from gretrace.kernel.kinds import FALLBACKS, KINDS, Kind
 from gretrace.model import Address, Encap, Tunnel
@@ -23,6 +23,17 @@ IPV4_SIZE = 4
 def place_of(tunnel: Tunnel) -> tuple[int, int]:
     """Return by what tunnels of a namespace are in order: kind, then index."""
     return KIND_ORDER[tunnel.kind], tunnel.ifindex
+
+
+def tunnels_in(links: Sequence[Link], netns: int) -> list[Tunnel]:
+    """Read the tunnels among all links of a namespace, in their order."""
+    names = {link.index: link.name for link in links}
+    read = [
+        read_tunnel(link, kind, netns, names)
+        for link in links
+        if (kind := KINDS.get(link.kind or ""))
+    ]
+    return sorted(read, key=place_of)
 
 
 def read_tunnel(link: Link, kind: Kind, netns: int, names: Mapping[int, str]) -> Tunnel:
@@ -93,7 +104,7 @@ def _number(gre: Mapping[str, bytes], name: str) -> int:
 
 def _own_number(gre: Mapping[str, bytes], name: str) -> int:
     """Read a number in the byte order of this machine; 0 where there is none."""
-    return int.from_bytes(gre.get(name, b""), sys.byteorder)
+    return number_in(gre.get(name, b""))
 
 
 def _address(gre: Mapping[str, bytes], name: str) -> Address | None:

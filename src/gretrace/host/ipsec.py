@@ -5,13 +5,20 @@ pyroute2 knows no xfrm, and two dumps are all that is needed of it.
 """
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
+from gretrace.host.asking import (
+    BUFFER,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    refusal,
+)
 from gretrace.host.framing import MESSAGE, attributes_in, messages
 from gretrace.host.namespaces import Namespace, entered
 from gretrace.kernel.ipsec import Ipsec, Policy, State
@@ -19,8 +26,6 @@ from gretrace.kernel.ipsec import Ipsec, Policy, State
 T = TypeVar("T")
 
 NETLINK_XFRM = 6
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 # uapi/linux/xfrm.h
 XFRM_MSG_NEWSA, XFRM_MSG_GETSA, XFRM_MSG_NEWPOLICY, XFRM_MSG_GETPOLICY = 0x10, 0x12, 0x13, 0x15
 XFRMA_TMPL, XFRMA_MARK, XFRMA_IF_ID = 5, 21, 31
@@ -39,7 +44,6 @@ _POLICY = struct.Struct("=16s16s8sHBBB3xi100xI4xBB6x")
 _TEMPLATE = struct.Struct("=50xB13x")
 # struct xfrm_usersa_info: destination, SPI, protocol, source and family.
 _STATE = struct.Struct("=56x16s4sB3x16s116xH")
-_RECEIVE = 1 << 16
 
 
 def read_policies(namespace: Namespace, most: int | None = None) -> list[Policy]:
@@ -83,7 +87,7 @@ def _dump(
     with xfrm:
         xfrm.send(request + bytes(size))
         while most is None or len(found) < most:
-            records, ended = parse(xfrm.recv(_RECEIVE))
+            records, ended = parse(xfrm.recv(BUFFER))
             found += records
             if ended:
                 break
@@ -114,8 +118,7 @@ def _records(
     ended = False
     for kind, _, _, payload in messages(datagram):
         if kind == NLMSG_ERROR:
-            number = -struct.unpack_from("=i", payload.ljust(4, b"\0"))[0]
-            raise OSError(number, os.strerror(number))
+            raise refusal(payload)
         if kind == NLMSG_DONE:
             ended = True
         elif kind == wanted and (record := parse(payload)) is not None:

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from struct import Struct
 
-from gretrace.host.framing import MESSAGE, attributes_in, messages
+from gretrace.host.asking import BUFFER, NLM_F_DUMP_INTR, NLMSG_ERROR, Asking, refusal
+from gretrace.host.framing import attributes_in, messages
 from gretrace.kernel.kinds import KINDS
 
 # The attributes in the order of the kernel's enum, with pyroute2's type of each.
@@ -66,14 +67,10 @@ COUNTERS = (
     *("rx_nohandler", "rx_otherhost_dropped"),
 )
 
-# uapi/linux/netlink.h and uapi/linux/rtnetlink.h
-NLMSG_ERROR, NLMSG_DONE, RTM_NEWLINK, RTM_GETLINK = 2, 3, 16, 18
-NLM_F_REQUEST, NLM_F_DUMP_INTR, NLM_F_DUMP = 0x1, 0x10, 0x300
+# uapi/linux/rtnetlink.h
+RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTMGRP_LINK = 1
 INFO = Struct("=BxHiII")  # struct ifinfomsg
-ERROR = Struct("=i")
-# netlink_recvmsg() gives at most 32 KiB of a dump at once.
-BUFFER = 1 << 16
 # The default has room for some forty changes; two are told of each tunnel that is made.
 CHANGES_KEPT = 1 << 23
 SO_RCVBUFFORCE, SO_NETNS_COOKIE = 33, 71  # asm-generic/socket.h
@@ -112,15 +109,12 @@ class Links:
     """A socket that asks for links, in the namespace in which it was made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.bind((0, 0))
-        self._sequence = 0
+        self._asking = Asking()
 
     def get(self, index: int) -> Link | None:
         """Ask for one link; None when there is none, or not any more."""
-        for kind, _, message in self._ask(index, NLM_F_REQUEST):
-            return _parse_link(message) if kind == RTM_NEWLINK else None
-        return None
+        kind, message = self._asking.get(RTM_GETLINK, link_request(index))
+        return _parse_link(message) if kind == RTM_NEWLINK else None
 
     def dump(self, known: Iterable[int] = ()) -> list[Link]:
         """Read all links; `known` are the indexes of those that were there before.
@@ -162,10 +156,9 @@ class Links:
 
     def _each(self) -> Iterator[tuple[Link | None, bool]]:
         """Yield each link of a dump, and whether no change has made the dump unsound by then."""
-        for kind, flags, message in self._ask(0, NLM_F_REQUEST | NLM_F_DUMP):
+        for kind, flags, message in self._asking.dump(RTM_GETLINK, link_request()):
             if kind == NLMSG_ERROR:
-                code = -ERROR.unpack_from(message)[0]
-                raise OSError(code, os.strerror(code))
+                raise refusal(message)
             link = _parse_link(message) if kind == RTM_NEWLINK else None
             yield link, not flags & NLM_F_DUMP_INTR
 
@@ -175,28 +168,19 @@ class Links:
         0 where the kernel does not tell (SO_NETNS_COOKIE, v5.14).
         """
         try:
-            told = self._socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+            told = self._asking.socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
         except OSError:
             return 0
         return int.from_bytes(told, sys.byteorder) & 0xFFFFFFFF
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._asking.close()
 
-    def _ask(self, index: int, flags: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield type, flags and body of each message of the answer."""
-        self._sequence += 1
-        length = MESSAGE.size + INFO.size
-        header = MESSAGE.pack(length, RTM_GETLINK, flags, self._sequence, 0)
-        self._socket.send(header + INFO.pack(0, 0, index, 0, 0))
-        while True:
-            for kind, answer_flags, sequence, message in messages(self._socket.recv(BUFFER)):
-                # Else it is what was left of an answer that nobody waited for.
-                if sequence == self._sequence:
-                    yield kind, answer_flags, message
-                    if kind in (NLMSG_DONE, NLMSG_ERROR) or not flags & NLM_F_DUMP:
-                        return
+
+def link_request(index: int = 0) -> bytes:
+    """Return what asks for a link; in a dump, for all."""
+    return INFO.pack(0, 0, index, 0, 0)
 
 
 def own_cookie() -> int:

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 from gretrace.commands import Netns
 from gretrace.host.census import read_links
-from gretrace.host.gre_link import place_of, read_tunnel
+from gretrace.host.gre_link import tunnels_in
 from gretrace.host.namespaces import Namespace, all_namespaces
-from gretrace.host.netlink import Link
-from gretrace.kernel.kinds import KINDS
 from gretrace.kernel.lookup import Tables
 from gretrace.kernel.surroundings import Elsewhere
-from gretrace.model import Tunnel
 
 # Whoever may make a namespace may make thousands, with thousands of links each: so many seconds
 # are spent on all of them, and so many links are read.
@@ -65,20 +62,10 @@ class OtherNamespaces:
         for namespace, links in read_links(others, LINKS_AT_MOST, lambda: self._is_late(begin)):
             if links is None:
                 left_out += 1
-            elif tunnels := _tunnels(links, namespace.inode):
+            elif tunnels := tunnels_in(links, namespace.inode):
                 found.append((namespace.inode, namespace.reached, Tables(tunnels)))
         end = self._clock()
         return _Reading(end + REST * (end - begin), own.inode, found, left_out)
 
     def _is_late(self, begin: float) -> bool:
         return self._clock() >= begin + PATIENCE or self._stopped()
-
-
-def _tunnels(links: list[Link], inode: int) -> list[Tunnel]:
-    names = {link.index: link.name for link in links}
-    read = [
-        read_tunnel(link, kind, inode, names)
-        for link in links
-        if (kind := KINDS.get(link.kind or ""))
-    ]
-    return sorted(read, key=place_of)

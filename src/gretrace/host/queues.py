@@ -6,15 +6,14 @@ The kernel dumps those of all devices; a qdisc that it makes by itself for a tun
 """
 
 import errno
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from struct import Struct
 
-from gretrace.host.framing import ATTRIBUTE, MESSAGE, attributes_in, messages
-from gretrace.host.netlink import BUFFER, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+from gretrace.host.asking import Asking
+from gretrace.host.framing import attribute, attributes_in
 from gretrace.host.qdiscs import QDISC, RTM_GETQDISC, RTM_NEWQDISC, TCA_KIND
 from gretrace.model import Queue, show_handle
 
@@ -67,7 +66,7 @@ def read_queues(ifindex: int) -> list[Queue]:
     classes than that, some rates stay unknown.
     """
     deadline = time.monotonic() + PATIENCE
-    invisible = ATTRIBUTE.pack(ATTRIBUTE.size, TCA_DUMP_INVISIBLE)
+    invisible = attribute(TCA_DUMP_INVISIBLE, b"")
     every = _dump(RTM_GETQDISC, RTM_NEWQDISC, 0, invisible, deadline)
     qdiscs = list(islice((entry for entry in every if entry.ifindex == ifindex), MOST + 1))
     if len(qdiscs) > MOST:
@@ -181,18 +180,15 @@ def _long(options: Mapping[int, bytes], number: int) -> int:
 def _dump(
     kind: int, wanted: int, ifindex: int, attributes: bytes, deadline: float
 ) -> Iterator[Entry]:
-    body = QDISC.pack(0, ifindex, 0, 0, 0) + attributes
-    flags = NLM_F_REQUEST | NLM_F_DUMP
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
-        asking.send(MESSAGE.pack(MESSAGE.size + len(body), kind, flags, 1, 0) + body)
-        asking.settimeout(PATIENCE)
-        while time.monotonic() < deadline:
-            for told, _, _, message in messages(asking.recv(BUFFER)):
-                if told in (NLMSG_DONE, NLMSG_ERROR):
-                    return
-                if told == wanted and (entry := parse_entry(message)):
-                    yield entry
-    raise OSError(errno.ETIMEDOUT, f"to read the queues takes longer than {PATIENCE:g} s")
+    with Asking() as asking:
+        asking.socket.settimeout(PATIENCE)
+        for told, _, message in asking.dump(kind, QDISC.pack(0, ifindex, 0, 0, 0) + attributes):
+            if told == wanted and (entry := parse_entry(message)):
+                yield entry
+            if time.monotonic() >= deadline:
+                raise OSError(
+                    errno.ETIMEDOUT, f"to read the queues takes longer than {PATIENCE:g} s"
+                )
 
 
 def parse_entry(message: bytes) -> Entry | None:

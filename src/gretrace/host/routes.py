@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The ways by which the kernel would send."""
 
-import struct
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from gretrace.host.framing import attributes_in
 from gretrace.host.iproute import netlink_error
 from gretrace.host.netlink import Links
 from gretrace.model import Address, Metadata, Route
@@ -21,7 +21,6 @@ RTN_LOCAL, RTN_BROADCAST = 2, 3
 # uapi/linux/lwtunnel.h: the numbers are the same for both families, but for the flags'.
 LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6 = 2, 4
 LWTUNNEL_IP_DST, LWTUNNEL_IP_SRC, LWTUNNEL_IP_FLAGS = 2, 3, 6
-ATTRIBUTE = struct.Struct("=HH")
 # uapi/linux/if_tunnel.h
 TUNNEL_CSUM, TUNNEL_KEY, TUNNEL_SEQ = 0x01, 0x04, 0x08
 
@@ -98,7 +97,7 @@ def _metadata(message: "nlmsg") -> Metadata | None:
     kinds = (LWTUNNEL_ENCAP_IP, LWTUNNEL_ENCAP_IP6)
     if not isinstance(told, str) or message.get_attr("RTA_ENCAP_TYPE") not in kinds:
         return None
-    found = dict(_attributes(bytes.fromhex(told.replace(":", ""))))
+    found = attributes_in(bytes.fromhex(told.replace(":", "")))
     if LWTUNNEL_IP_DST not in found:
         return None
     source = ip_address(found[LWTUNNEL_IP_SRC]) if LWTUNNEL_IP_SRC in found else None
@@ -110,16 +109,6 @@ def _metadata(message: "nlmsg") -> Metadata | None:
         has_checksum=bool(flags & TUNNEL_CSUM),
         has_sequence=bool(flags & TUNNEL_SEQ),
     )
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the attributes of netlink that bytes are made of, by their numbers."""
-    while len(data) >= ATTRIBUTE.size:
-        length, number = ATTRIBUTE.unpack_from(data)
-        if length < ATTRIBUTE.size:
-            return
-        yield number, data[ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
 
 
 def _own_address(message: "nlmsg") -> Address | None:
