@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gretrace.engine.decode import decode_decision, decode_drop, decode_lookup_entry
-from gretrace.explain.tally import Totals, tuple_of
+from gretrace.explain.tally import Totals, report_of, tuple_of
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Report
 from gretrace.render.record import to_record
@@ -34,7 +34,7 @@ def test_any_record_becomes_a_report_in_every_form(key, stats, place):
     assert json.loads(json.dumps(to_record(report)))["count"] == drop.count
     assert verdict.cause in block(report, Painter(color=True))
     totals = Totals()
-    totals.add(drop, verdict, seen, count=drop.count, iif="vb", namespace=None)
+    totals.add(report_of(drop, verdict, seen, "vb", None))
     assert verdict.cause in summary(totals)
 
 

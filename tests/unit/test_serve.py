@@ -24,6 +24,7 @@ from gretrace.cli.config import read_config, values_now
 from gretrace.cli.serve import read_listen, serve
 from gretrace.engine import Lost
 from gretrace.errors import UsageError
+from gretrace.explain.tally import report_of
 from gretrace.host import namespaces
 from gretrace.host.census import Census, Counted
 from gretrace.host.namespaces import NAMED, Namespace
@@ -49,7 +50,7 @@ ONE = ("", "gre1")
 def add(ledger, cause, name=None, count=1, netns=1):
     verdict = Verdict(cause, Finding("", (), (), (), tunnel=name))
     seen = replace(drop(), netns=netns)
-    return ledger.add(seen, verdict, None, count=count, iif=None, namespace=None)
+    return ledger.add(report_of(seen, verdict, None, None, None, count))
 
 
 def here(_inode, name):

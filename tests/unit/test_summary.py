@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The table at the end, and the sums that it is made of."""
 
-from gretrace.explain.tally import Totals
+from gretrace.explain.tally import Totals, report_of
 from gretrace.model import Total, Tuple
 from gretrace.render.summary import summary
 from gretrace.verdicts import explain
@@ -68,9 +68,7 @@ def test_sums_are_told_as_they_were_added():
         if packet:
             key = packet.gre.key
             seen = Tuple(packet.family, packet.remote, packet.local, key, (), 0x0800)
-        _, report, is_new = totals.add(
-            one.drop, explain(one), seen, count=3, iif="vb", namespace="blue"
-        )
+        _, report, is_new = totals.add(report_of(one.drop, explain(one), seen, "vb", "blue", 3))
         assert is_new
         reports.append(report)
     assert [(one.cause, one.tunnel, one.tuple, one.count) for one in totals] == [
@@ -85,7 +83,7 @@ def test_what_is_added_again_grows_in_count_and_time():
 
     def add(count, first_ns, last_ns):
         one = case(gre_packet(A, B, key=7), first_ns=first_ns, last_ns=last_ns)
-        return totals.add(one.drop, explain(one), seen_of(7), count=count, iif="vb", namespace=None)
+        return totals.add(report_of(one.drop, explain(one), seen_of(7), "vb", None, count))
 
     identity, _, _ = add(3, 50, 60)
     again, report, is_new = add(4, 40, 55)

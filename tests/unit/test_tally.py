@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from gretrace.explain.tally import Totals, tuple_of
+from gretrace.explain.tally import Totals, report_of, tuple_of
 from gretrace.kernel.lookup import Tables
 from gretrace.model import Place
 from gretrace.render.summary import summary
@@ -17,9 +17,7 @@ def add(totals, key, count=1, **more):
     packet = parse_packet(gre_packet(A, B, key=key))
     seen = replace(drop(), packet=packet, **more)
     verdict = explain(Case(seen, Tables(), iif="vb"))
-    return totals.add(
-        seen, verdict, tuple_of(seen, Tables()), count=count, iif="vb", namespace=None
-    )
+    return totals.add(report_of(seen, verdict, tuple_of(seen, Tables()), "vb", None, count))
 
 
 def test_a_scan_takes_no_more_room_than_there_is_and_every_packet_counts():

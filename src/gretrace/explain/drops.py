@@ -15,7 +15,7 @@ from gretrace.engine.wanted import Wanted
 from gretrace.explain.faults import Faults
 from gretrace.explain.losses import Losses
 from gretrace.explain.swallowed import find_swallowed
-from gretrace.explain.tally import Sums, Totals, tuple_of
+from gretrace.explain.tally import Sums, Totals, report_of, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.firewall import Rulesets
 from gretrace.host.others import OtherNamespaces
@@ -158,14 +158,8 @@ class Explainer:
         for table in self._tables.opened():
             for drop, verdict, tunnel in find_swallowed(table, self._taken):
                 self._taken[drop.netns, drop.ifindex] += drop.count
-                yield self.totals.add(
-                    drop,
-                    verdict,
-                    tuple_of(drop, table.tables),
-                    count=drop.count,
-                    iif=tunnel.name,
-                    namespace=table.namespace.name,
-                )
+                seen, name = tuple_of(drop, table.tables), table.namespace.name
+                yield self.totals.add(report_of(drop, verdict, seen, tunnel.name, name))
 
     @property
     def total(self) -> int:
@@ -188,14 +182,8 @@ class Explainer:
             return None
         if verdict.cause == "fallback-taken" and drop.on_tunnel:
             self._taken[drop.netns, drop.ifindex] += fresh
-        return self.totals.add(
-            drop,
-            verdict,
-            seen,
-            count=fresh,
-            iif=iif,
-            namespace=table.namespace.name if table else None,
-        )
+        namespace = table.namespace.name if table else None
+        return self.totals.add(report_of(drop, verdict, seen, iif, namespace, fresh))
 
     def _judge(self, drop: Drop, table: TunnelTable | None, iif: str | None) -> Verdict:
         verdict = self._explain(drop, table, iif)

@@ -12,7 +12,7 @@ from gretrace.errors import Remark, Remedy
 from gretrace.explain.drops import HEARD_AT_MOST, Output
 from gretrace.explain.faults import Faults
 from gretrace.explain.replay import ReplayedHost
-from gretrace.explain.tally import Identity, Totals, tuple_of
+from gretrace.explain.tally import Identity, Totals, report_of, tuple_of
 from gretrace.host.facts import Host
 from gretrace.host.tunnels import TunnelTable
 from gretrace.kernel.lookup import Tables
@@ -108,14 +108,9 @@ class Reader:
         # Judged only now: which tunnels work is known from all of the capture.
         verdict = explain(self._case(drop, iif))
         self._faults.note(verdict.faults)
-        identity, report, _ = totals.add(
-            drop,
-            verdict,
-            tuple_of(drop, self._scene.tables),
-            count=drop.count,
-            iif=iif,
-            namespace=self._scene.namespace,
-        )
+        seen = tuple_of(drop, self._scene.tables)
+        told = report_of(drop, verdict, seen, iif, self._scene.namespace)
+        identity, report, _ = totals.add(told)
         return identity, report
 
     def remarks(self) -> Iterable[str]:

@@ -58,17 +58,11 @@ class Sums(Protocol):
 
     packets: int
 
-    def add(
-        self,
-        drop: Drop,
-        verdict: Verdict,
-        seen: Tuple,
-        *,
-        count: int,
-        iif: str | None,
-        namespace: str | None,
-    ) -> tuple[Hashable, Report, bool]:
-        """Add `count` drops; return what they add up to, known by what, and whether it is new."""
+    def add(self, told: Report) -> tuple[Hashable, Report, bool]:
+        """Add drops that were judged; return what they add up to, by what it is known, and if new.
+
+        What is returned counts all so far, where `told` counts those that have come since.
+        """
 
     def __iter__(self) -> Iterator[Total]:
         """Yield each sum."""
@@ -99,25 +93,17 @@ class Totals:
         self._rest: dict[tuple[str, Place, str | None], tuple[int, int]] = {}
         self.packets = 0
 
-    def add(
-        self,
-        drop: Drop,
-        verdict: Verdict,
-        seen: Tuple,
-        *,
-        count: int,
-        iif: str | None,
-        namespace: str | None,
-    ) -> tuple[Identity, Report, bool]:
-        """Add `count` drops that were judged; return what they add up to, and whether it is new."""
+    def add(self, told: Report) -> tuple[Identity, Report, bool]:
+        """Add drops that were judged, as Sums has it."""
+        verdict, drop, seen = told.verdict, told.drop, told.tuple
         common = (
             verdict.cause,
             drop.place,
             drop.reason,
             drop.netns,
             drop.netns_cookie,
-            iif,
-            namespace,
+            told.iif,
+            told.namespace,
             seen.family,
             seen.flags,
             seen.protocol,
@@ -129,8 +115,8 @@ class Totals:
             seen.key,
         )
         identity = (self._number(common), *ends)
-        self.packets += count
-        first_ns, last_ns = drop.first_ns, drop.last_ns
+        self.packets += told.count
+        count, first_ns, last_ns = told.count, told.first_ns, told.last_ns
         known = self._sums.pop(identity, None)
         if known:
             before, first, last, number = self._SUM.unpack(known)
@@ -141,7 +127,8 @@ class Totals:
         self._sums[identity] = self._SUM.pack(count, first_ns, last_ns, number)
         if len(self._sums) > self._at_most:
             self._make_room()
-        report = Report(verdict, drop, iif, namespace, seen, count, first_ns, last_ns, number)
+        times = first_ns, last_ns
+        report = Report(verdict, drop, told.iif, told.namespace, seen, count, *times, number)
         return identity, report, not known
 
     def __iter__(self) -> Iterator[Total]:
@@ -195,6 +182,19 @@ class Totals:
         packets = sum(self._SUM.unpack(self._sums.pop(identity))[0] for identity in leaving)
         reports, before = self._rest.get((cause, place, reason), (0, 0))
         self._rest[cause, place, reason] = reports + len(leaving), before + packets
+
+
+def report_of(
+    drop: Drop,
+    verdict: Verdict,
+    seen: Tuple,
+    iif: str | None,
+    namespace: str | None,
+    count: int | None = None,
+) -> Report:
+    """Put together what is said of drops, of `count` of them if not of all that it counts."""
+    count = drop.count if count is None else count
+    return Report(verdict, drop, iif, namespace, seen, count, drop.first_ns, drop.last_ns)
 
 
 def tuple_of(drop: Drop, tables: Tables) -> Tuple:

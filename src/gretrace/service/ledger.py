@@ -6,9 +6,10 @@ a tunnel is one that is there. Every packet is in exactly one sum, which only gr
 """
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
-from gretrace.model import Drop, Report, Total, Tuple, Verdict
+from gretrace.model import Report, Total, Tuple
 
 # Cause, namespace and tunnel as labels; both empty where no tunnel is concerned.
 Entry: TypeAlias = tuple[str, str, str]
@@ -39,31 +40,20 @@ class Ledger:
         self._missing: set[Place] = set()
         self.packets = 0
 
-    def add(
-        self,
-        drop: Drop,
-        verdict: Verdict,
-        seen: Tuple,
-        *,
-        count: int,
-        iif: str | None,
-        namespace: str | None,
-    ) -> tuple[Entry, Report, bool]:
-        """Add `count` drops that were judged; return what they add up to, and whether it is new."""
-        tunnel = verdict.finding.tunnel
-        place = NOWHERE if tunnel is None else self._place_of(drop.netns, tunnel)
-        entry = (verdict.cause, *place)
+    def add(self, told: Report) -> tuple[Entry, Report, bool]:
+        """Add drops that were judged, as explain.tally.Sums has it."""
+        cause, tunnel, count = told.verdict.cause, told.verdict.finding.tunnel, told.count
+        place = NOWHERE if tunnel is None else self._place_of(told.drop.netns, tunnel)
+        entry = (cause, *place)
         self.packets += count
         is_new = entry not in self._sums
         # Those of no tunnel are few, and there is always room for them.
         if is_new and place != NOWHERE and len(self._sums) >= self._at_most:
-            self._add_apart(verdict.cause, count)
+            self._add_apart(cause, count)
             is_new = False
         else:
             self._sums[entry] = self._sums.get(entry, 0) + count
-        total = self._sums.get(entry, count)
-        times = drop.first_ns, drop.last_ns
-        return entry, Report(verdict, drop, iif, namespace, seen, total, *times), is_new
+        return entry, replace(told, count=self._sums.get(entry, count)), is_new
 
     def settle(self, present: Collection[Place]) -> None:
         """Keep entries of the tunnels that are there, and add those of others up by cause.
