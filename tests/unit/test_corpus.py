@@ -23,7 +23,7 @@ from gretrace.wire.packet import parse_packet
 from tests.lab.test_differential import ERSPAN, GROUPS, KEYS, OURS, TEB, THEIRS, WCCP
 from tests.lab.test_way import Plain, random_packet
 from tests.unit.cases import tunnel
-from tests.unit.test_verdicts import EXPECTED
+from tests.unit.expected import EXPECTED
 from tests.unit.test_words import case_lines
 from tests.unit.variants import variant
 

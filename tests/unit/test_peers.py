@@ -14,8 +14,8 @@ from gretrace.render.text import TextReports
 from gretrace.verdicts import explain
 from tests.frames import gre_packet
 from tests.unit.cases import A, B, case, tunnel
+from tests.unit.expected import EXPECTED
 from tests.unit.test_render import report
-from tests.unit.test_verdicts import EXPECTED
 
 # By cause: what the peer is asked to change in one of its settings.
 ASKED = {

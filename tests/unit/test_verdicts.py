@@ -13,23 +13,7 @@ from gretrace.model import Confidence, Encap, Place, Traffic, Where
 from gretrace.verdicts import CAUSES, Case, explain
 from tests.frames import gre_packet, ipv4, ipv6
 from tests.unit.cases import ONCE_HEARD, A, B, case, tunnel
-from tests.unit.expected import (
-    arrival,
-    bridge,
-    delivery,
-    elsewhere,
-    filtering,
-    fragments,
-    header,
-    labels,
-    lookup,
-    over_ipv6,
-    ports,
-    queues,
-    refused,
-    sending,
-    wireguard,
-)
+from tests.unit.expected import EXPECTED, FAMILIES, ports
 
 OTHER = "20.1.1.99"
 A6 = "fd10::2"
@@ -38,26 +22,6 @@ NATTED = gre_packet("20.1.1.254", B, key=1)
 
 def keyed(key):
     return gre_packet(A, B, key=key)
-
-
-FAMILIES = (
-    arrival,
-    bridge,
-    delivery,
-    elsewhere,
-    filtering,
-    fragments,
-    header,
-    labels,
-    lookup,
-    over_ipv6,
-    ports,
-    queues,
-    refused,
-    sending,
-    wireguard,
-)
-EXPECTED = {name: expected for family in FAMILIES for name, expected in family.EXPECTED.items()}
 
 
 @pytest.mark.parametrize(("name", "judged", "tunnel_name"), [(n, *e) for n, e in EXPECTED.items()])

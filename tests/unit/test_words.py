@@ -11,7 +11,7 @@ import pytest
 
 from gretrace.render.record import advice
 from gretrace.verdicts import explain
-from tests.unit.test_verdicts import FAMILIES
+from tests.unit.expected import FAMILIES
 
 DIRECTORY = Path(__file__).with_name("words")
 NAMES = {family.__name__.rpartition(".")[2]: family for family in FAMILIES}
